@@ -1,0 +1,1 @@
+//! What must hold: contract suites for every door of chat-core, the in-process transport and backplane, and the seeded simulator.

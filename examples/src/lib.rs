@@ -1,0 +1,1 @@
+//! What the examples and the `chat-server` binary share.

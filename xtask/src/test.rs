@@ -1,0 +1,111 @@
+//! `cargo xtask test`: every test there is, part by part.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::child;
+use crate::report::{Kind, Outcome, Report};
+use crate::sim;
+use crate::workspace::{Workspace, array, text};
+
+mod peers;
+
+/// Hanging is a failure too.
+const TESTS_AT_MOST: Duration = Duration::from_secs(15 * 60);
+
+/// What to run and what to leave out.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only what needs nothing beyond cargo.
+    #[arg(long)]
+    embedded: bool,
+    /// Longer: 1,000 simulated seeds instead of 200, and `CHAT_LONG=1` for tests that look at it.
+    #[arg(long)]
+    long: bool,
+}
+
+/// Runs all parts; what depends on a part that failed is not tried.
+pub fn run(workspace: &Workspace, options: &Options) -> Report {
+    let mut report = Report::default();
+    let tests = ["test", "--workspace", "--all-features"];
+    let built = report.part("build tests", Kind::Compile, || {
+        child::run(workspace.cargo(&tests).args(["--quiet", "--no-run"]), None)
+    });
+    if built {
+        report.part("tests", Kind::Run, || {
+            let mut command = workspace.cargo(&tests);
+            if options.long {
+                command.env("CHAT_LONG", "1");
+            }
+            child::run(&mut command, Some(TESTS_AT_MOST))
+        });
+    }
+    simulate(workspace, options, &mut report);
+    foreign_clients(workspace, options, &mut report);
+    report
+}
+
+fn simulate(workspace: &Workspace, options: &Options, report: &mut Report) {
+    if !has_binary(workspace, "sim") {
+        return report.not_run("simulator", "the simulator is not in the tree yet");
+    }
+    let seeds = if options.long { 1_000 } else { 200 };
+    let healthy = sim::Options {
+        seeds,
+        seed: None,
+        planted: false,
+        rest: Vec::new(),
+    };
+    let planted = sim::Options {
+        planted: true,
+        ..healthy.clone()
+    };
+    let parts = [
+        ("build simulator", "simulator", healthy),
+        ("build with planted bugs", "planted bugs", planted),
+    ];
+    for (build, run, options) in parts {
+        if report.part(build, Kind::Compile, || sim::build(workspace, &options)) {
+            report.part(run, Kind::Run, || sim::run(workspace, &options));
+        }
+    }
+}
+
+fn foreign_clients(workspace: &Workspace, options: &Options, report: &mut Report) {
+    let peers = [
+        ("python websockets", peers::python as Peer),
+        ("node ws", peers::node as Peer),
+    ];
+    if options.embedded {
+        return peers
+            .iter()
+            .for_each(|(name, _)| report.not_run(name, "left out by --embedded"));
+    }
+    if !has_binary(workspace, "chat-server") {
+        return peers
+            .iter()
+            .for_each(|(name, _)| report.not_run(name, "chat-server is not in the tree yet"));
+    }
+    let server = workspace
+        .target
+        .join("release")
+        .join(format!("chat-server{}", std::env::consts::EXE_SUFFIX));
+    let built = report.part("build chat-server", Kind::Compile, || {
+        child::run(
+            &mut workspace.cargo(&["build", "--quiet", "--release", "--bin", "chat-server"]),
+            None,
+        )
+    });
+    for (name, peer) in peers.into_iter().filter(|_| built) {
+        report.part(name, Kind::Run, || peer(workspace, &server));
+    }
+}
+
+type Peer = fn(&Workspace, &Path) -> Outcome;
+
+fn has_binary(workspace: &Workspace, name: &str) -> bool {
+    let targets = workspace.packages().flat_map(|package| array(&package["targets"]));
+    targets
+        .into_iter()
+        .any(|target| text(&target["name"]) == name && array(&target["kind"]).iter().any(|kind| text(kind) == "bin"))
+}

@@ -1,1 +1,22 @@
-//! What travels: ids, vocabulary, codecs and the sans-IO machines that both ends of the chat engine share.
+//! What travels between a chat client and the engine, and the machines that both ends share.
+//!
+//! Pure: no sockets, no clock, no randomness, no runtime. Bytes come in, values go out; time and ids are given.
+//!
+//! * vocabulary: [`id`], [`message`], [`conversation`], [`command`], [`event`], [`signal`], [`code`]
+//! * frames and codecs: [`frame`], [`codec`]
+//! * machines: [`server_session`], [`client_session`]
+#![forbid(unsafe_code)]
+
+pub mod client_session;
+pub mod code;
+pub mod codec;
+pub mod command;
+pub mod conversation;
+pub mod event;
+pub mod frame;
+pub mod id;
+pub mod message;
+#[doc(hidden)]
+pub mod planted;
+pub mod server_session;
+pub mod signal;

@@ -1,0 +1,98 @@
+//! The door where the host decides.
+
+use async_trait::async_trait;
+use chat_protocol::command::{Command, MessageSend, Token};
+use chat_protocol::event::Event;
+use chat_protocol::id::{Timestamp, UserId};
+use serde_json::Value;
+use std::net::IpAddr;
+use thiserror::Error;
+
+/// Where a host decides: who somebody is, what they may do, what is sent, and what follows.
+///
+/// Each call has 2 s ([`Limits::hook_timeout`](crate::Limits)) and runs before the conversation's lock, delaying only
+/// its own connection. A refusal is `forbidden` with the host's sentence; running out of time is `unavailable`.
+#[async_trait]
+pub trait Hooks: Send + Sync + 'static {
+    /// Says who a client is, from what it brought.
+    ///
+    /// # Errors
+    /// [`Refused`] closes the connection with 4503 and one text for all reasons.
+    async fn authenticate(&self, request: AuthRequest) -> Result<Identity, Refused>;
+
+    /// Says whether a user may do something, beyond what roles say.
+    ///
+    /// # Errors
+    /// [`Refused`] answers `forbidden` with the host's sentence.
+    async fn authorize(&self, user: &UserId, command: &Command) -> Result<Authority, Refused> {
+        let _ = (user, command);
+        Ok(Authority::Rules)
+    }
+
+    /// Sees a message before it is stored and may change its content.
+    ///
+    /// # Errors
+    /// [`Refused`] answers `forbidden` with the host's sentence.
+    async fn before_send(&self, user: &UserId, message: &mut MessageSend) -> Result<(), Refused> {
+        let _ = (user, message);
+        Ok(())
+    }
+
+    /// Sees an event after it was committed: at most once, on the node that committed it.
+    async fn after_commit(&self, event: &Event) {
+        let _ = event;
+    }
+
+    /// Whether [`authorize`](Hooks::authorize) or [`before_send`](Hooks::before_send) do anything. When true, an id
+    /// that is already stored is answered before they are asked.
+    fn decides(&self) -> bool {
+        true
+    }
+}
+
+/// What a client brought to say who it is.
+#[derive(Debug, Clone)]
+pub struct AuthRequest {
+    /// A token from hello, a header or the subprotocol.
+    pub token: Option<Token>,
+    /// A guest's name from hello.
+    pub guest: Option<String>,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+}
+
+/// Who a client is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identity {
+    /// The host's id of the user.
+    pub user: UserId,
+    /// What others are shown of them: at most 1 KiB.
+    pub display: Option<Value>,
+    /// When the proof runs out.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Identity {
+    /// A user without display data, whose proof does not run out.
+    pub fn new(user: UserId) -> Self {
+        Self {
+            user,
+            display: None,
+            expires_at: None,
+        }
+    }
+}
+
+/// By which right something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authority {
+    /// The engine's own rules: add only whom one shares a conversation with, at most 10 new direct ones an hour.
+    Rules,
+    /// The host allows it.
+    Allow,
+}
+
+/// The host says no.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Refused(pub String);

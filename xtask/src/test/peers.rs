@@ -141,6 +141,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_list_is_fetched_once_and_again_when_it_changes_or_failed() {
+        let home = std::env::temp_dir().join(format!("xtask-fetch-{}", std::process::id()));
+        fs::create_dir_all(&home).expect("the temporary folder is writable");
+        let list = home.join("list");
+        let fetched = |versions: &str, outcome: Outcome| {
+            fs::write(&list, versions).expect("the folder is ours");
+            let mut asked = false;
+            let _ = fetch_once(&home, &[&list], || {
+                asked = true;
+                outcome
+            });
+            asked
+        };
+        assert!(fetched("1", Err(Stop::failed("no network"))));
+        assert!(fetched("1", Ok(())), "a failure is tried again");
+        assert!(!fetched("1", Ok(())));
+        assert!(fetched("2", Ok(())));
+        fs::remove_dir_all(&home).expect("the folder is ours");
+    }
+
+    #[test]
     fn a_missing_program_is_an_error_that_says_how_to_get_it() {
         let stop = need("no-such-program-anywhere", "install it").expect_err("it does not exist");
         assert!(

@@ -1,6 +1,9 @@
 //! The engine: a cheap handle to everything.
 
+mod probe;
+
 use crate::transport::Connection;
+use probe::Probe;
 use std::net::IpAddr;
 
 /// A cheap handle to the engine.
@@ -9,7 +12,9 @@ pub struct Engine;
 
 /// What a transport holds of the engine.
 #[derive(Debug, Clone)]
-pub struct Acceptor;
+pub struct Acceptor {
+    probe: Option<Probe>,
+}
 
 /// Admits one connection; dropping it gives the place back.
 #[derive(Debug)]
@@ -28,13 +33,20 @@ impl Acceptor {
     ///
     /// # Errors
     /// [`Refusal`] when a limit is reached or the node is draining: answer 503 with `Retry-After`.
-    pub fn admit(&self, _address: Option<IpAddr>) -> Result<Permit, Refusal> {
-        Ok(Permit)
+    pub fn admit(&self, address: Option<IpAddr>) -> Result<Permit, Refusal> {
+        match &self.probe {
+            Some(probe) => probe.admit(address).map(|()| Permit),
+            None => Ok(Permit),
+        }
     }
 
     /// Runs the session of a connection until it is over.
     ///
     /// # Cancel safety
     /// Dropping it drops the connection; what was being stored is stored all the same.
-    pub async fn accept(&self, _connection: Connection, _permit: Permit) {}
+    pub async fn accept(&self, connection: Connection, _permit: Permit) {
+        if let Some(probe) = &self.probe {
+            probe.accept(connection).await;
+        }
+    }
 }

@@ -44,6 +44,11 @@ impl Stop {
         self.0.cancelled().await;
     }
 
+    /// Says that it is time to stop, to all who hold this handle.
+    pub fn stop(&self) {
+        self.0.cancel();
+    }
+
     /// Whether it is time to stop.
     pub fn is_stopped(&self) -> bool {
         self.0.is_cancelled()

@@ -1,4 +1,32 @@
 //! The rules of conversations, pure: what a command does to the facts that a store holds.
+//!
+//! A store loads [`Facts`], asks [`judge`], and does what the [`Verdict`] says; it never decides anything itself. What
+//! it keeps are [`LogRow`]s, chained by [`chain`], and messages as they are now; what it hands out is
+//! [`render`]ed at the read. No clock, no randomness, no storage here.
+
+mod budget;
+mod chain;
+#[cfg(test)]
+mod examples;
+mod facts;
+mod judge;
+mod marks;
+mod policy;
+mod render;
+mod row;
+mod unread;
+mod visibility;
+
+pub use budget::Budget;
+pub use chain::chain;
+pub use facts::{Change, ConversationFacts, Facts, MemberFacts, Touches, Verdict, Write, touches};
+pub use judge::judge;
+pub use marks::{MarkChange, raise_delivered, raise_read};
+pub use policy::{Standing, policy};
+pub use render::{Current, render};
+pub use row::{FirstMember, LogKind, LogRow};
+pub use unread::{UNREAD_MAX, unread};
+pub use visibility::{Visible, visibility};
 
 /// The bounds that the rules need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 pub mod backplane;
 pub mod clock;
 pub mod conversation;
+pub mod dedup;
 pub mod engine;
 pub mod hooks;
 pub mod store;

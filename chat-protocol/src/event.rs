@@ -73,13 +73,9 @@ macro_rules! events {
             }
 
             /// Reads the data of a kind; a name that is not known keeps its data.
-            pub(crate) fn decode(
-                name: &str,
-                data: Map<String, Value>,
-                read: impl Read,
-            ) -> Result<Self, crate::codec::DecodeError> {
+            pub(crate) fn decode(name: &str, data: Map<String, Value>) -> Result<Self, serde_json::Error> {
                 Ok(match name {
-                    $($name => Self::$variant(read.read(data)?),)+
+                    $($name => Self::$variant(<$variant as Deserialize>::deserialize(Value::Object(data))?),)+
                     other => Self::Unknown(UnknownKind { name: other.to_owned(), data }),
                 })
             }
@@ -92,11 +88,6 @@ macro_rules! events {
             }
         }
     };
-}
-
-/// How the data of a known kind is read; the codec brings it.
-pub(crate) trait Read {
-    fn read<T: for<'de> Deserialize<'de>>(self, data: Map<String, Value>) -> Result<T, crate::codec::DecodeError>;
 }
 
 events! {

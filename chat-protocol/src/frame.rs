@@ -249,6 +249,7 @@ pub struct Page {
 }
 
 /// An item of a page.
+#[expect(clippy::large_enum_variant, reason = "nearly every item is an event")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum LogItem {
     /// An event.
@@ -288,6 +289,10 @@ pub struct Reply {
 }
 
 /// What came of a command; on the wire a map with one key, its name.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once an answer and moved once; a box would cost every reader a dereference"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -3,10 +3,11 @@
 //! Pure: no sockets, no clock, no randomness, no runtime. Bytes come in, values go out; time and ids are given.
 //!
 //! * vocabulary: [`id`], [`message`], [`conversation`], [`command`], [`event`], [`signal`], [`code`]
-//! * frames and codecs: [`frame`], [`codec`]
+//! * frames and codecs: [`frame`], [`codec`], and [`check`] for what a command may contain
 //! * machines: [`server_session`], [`client_session`]
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod client_session;
 pub mod code;
 pub mod codec;

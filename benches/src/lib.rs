@@ -1,1 +1,2 @@
 //! Benches and the load generator.
+#![forbid(unsafe_code)]

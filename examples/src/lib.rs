@@ -1,1 +1,2 @@
 //! What the examples and the `chat-server` binary share.
+#![forbid(unsafe_code)]

@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod backplane;
+pub mod bell;
 pub mod clock;
 pub mod conversation;
 pub mod dedup;
 pub mod engine;
 pub mod hooks;
+pub mod presence;
 pub mod store;
 pub mod transport;
 

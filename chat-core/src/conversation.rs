@@ -19,6 +19,9 @@ mod visibility;
 
 pub use budget::Budget;
 pub use chain::chain;
+pub use chat_protocol::conversation::{
+    Conversation, ConversationKind, HistoryVisibility, InboxEntry, Marks, Member, Role,
+};
 pub use facts::{Change, ConversationFacts, Facts, MemberFacts, Touches, Verdict, Write, touches};
 pub use judge::judge;
 pub use marks::{MarkChange, raise_delivered, raise_read};

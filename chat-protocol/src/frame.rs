@@ -7,10 +7,13 @@ use crate::code::{ErrorCode, ResetReason};
 use crate::command::{Command, PageToken, Token};
 use crate::conversation::{Conversation, InboxEntry, Marks, Member, is_false};
 use crate::event::{Event, Skip};
-use crate::id::{CommandId, ConversationId, Epoch, Position, Revision, Seq, SessionId, Tag, Timestamp, UserId};
+use crate::id::{
+    CommandId, ConversationId, Epoch, NUMBER_MAX, Position, Revision, Seq, SessionId, Tag, Timestamp, UserId,
+};
 use crate::message::Message;
 use crate::signal::Signal;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
+use std::time::Duration;
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq)]
@@ -432,6 +435,28 @@ pub struct ErrorFrame {
     pub version: Option<u64>,
     /// A sentence that says what to do.
     pub message: String,
+}
+
+impl ErrorFrame {
+    /// A refusal; whether it is retryable follows from its code.
+    pub fn new(req: Option<u64>, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            req,
+            retryable: code.is_retryable(),
+            code,
+            retry_after_ms: None,
+            version: None,
+            message: message.into(),
+        }
+    }
+
+    /// Says when to try again, in whole milliseconds, at least one.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        let ms = wait.as_nanos().div_ceil(1_000_000).clamp(1, u128::from(NUMBER_MAX));
+        self.retry_after_ms = u64::try_from(ms).ok();
+        self
+    }
 }
 
 /// The token runs out soon.

@@ -4,9 +4,10 @@
 //!
 //! * vocabulary: [`id`], [`message`], [`conversation`], [`command`], [`event`], [`signal`], [`code`]
 //! * frames and codecs: [`frame`], [`codec`], and [`check`] for what a command may contain
-//! * machines: [`server_session`], [`client_session`]
+//! * machines: [`server_session`], [`client_session`], and the [`budget`] of a rate with a burst
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod check;
 pub mod client_session;
 pub mod code;
@@ -15,6 +16,7 @@ pub mod command;
 pub mod conversation;
 pub mod event;
 pub mod frame;
+mod heartbeat;
 pub mod id;
 pub mod message;
 #[doc(hidden)]

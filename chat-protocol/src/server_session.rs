@@ -43,6 +43,10 @@ pub enum Input {
 }
 
 /// What is to be done, in this order.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "effects live in one reused list, moved out one by one"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Find out who this is; answer with [`Input::Admitted`] or close.

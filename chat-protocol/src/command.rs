@@ -333,6 +333,16 @@ commands! {
 }
 
 impl Command {
+    /// Reads a command that was written down as its name and data; unknown fields are ignored.
+    ///
+    /// # Errors
+    /// When no command has this name, or the data is not its.
+    pub fn from_parts(name: &str, data: &Value) -> Result<Self, crate::codec::DecodeError> {
+        let command = Self::decode(name, data).ok_or_else(|| format!("no command {name}"));
+        let command = command.and_then(|read| read.map_err(|error| error.to_string()));
+        command.map_err(crate::codec::DecodeError)
+    }
+
     /// The conversation that the command is about, if it is about one.
     pub fn conversation(&self) -> Option<ConversationId> {
         Some(match self {

@@ -337,10 +337,10 @@ impl Command {
     ///
     /// # Errors
     /// When no command has this name, or the data is not its.
-    pub fn from_parts(name: &str, data: &Value) -> Result<Self, crate::codec::DecodeError> {
+    pub fn from_parts(name: &str, data: &Value) -> Result<Self, crate::codec::FrameError> {
         let command = Self::decode(name, data).ok_or_else(|| format!("no command {name}"));
         let command = command.and_then(|read| read.map_err(|error| error.to_string()));
-        command.map_err(crate::codec::DecodeError)
+        command.map_err(|fault| crate::codec::FrameError::Unreadable(fault.into()))
     }
 
     /// The conversation that the command is about, if it is about one.

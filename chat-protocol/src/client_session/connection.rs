@@ -7,6 +7,7 @@ use super::{
 };
 use crate::code::CloseCode;
 use crate::command::{AuthRefresh, Command, ConversationGet, LogList, Token};
+use crate::heartbeat::{Beat, Heartbeat};
 use crate::id::{ConversationId, Epoch, MessageId, Seq};
 use crate::planted::{Bug, is_planted};
 use std::collections::BTreeMap;
@@ -38,9 +39,7 @@ pub(super) struct Wire {
     next_req: u64,
     pub(super) in_flight: BTreeMap<u64, Owner>,
     pub(super) in_flight_max: usize,
-    pub(super) heard: Instant,
-    pub(super) ping_after: Duration,
-    pinged: bool,
+    pub(super) heartbeat: Heartbeat,
     /// Set when the server said that it goes away: when to come back, and when to stop waiting for its close.
     pub(super) leaving: Option<Leaving>,
     /// Conversations in which an event came too early.
@@ -96,25 +95,18 @@ pub(super) enum Owner {
 }
 
 impl Wire {
-    fn new(now: Instant, ping_after: Duration) -> Self {
+    fn new(heartbeat: Heartbeat) -> Self {
         Self {
             next_req: 1,
             in_flight: BTreeMap::new(),
             in_flight_max: 1,
-            heard: now,
-            ping_after,
-            pinged: false,
+            heartbeat,
             leaving: None,
             gaps: BTreeMap::new(),
             gated: true,
             epoch: None,
             auth: Auth::Good,
         }
-    }
-
-    pub(super) fn hear(&mut self, now: Instant) {
-        self.heard = now;
-        self.pinged = false;
     }
 
     fn send(&mut self, command: Command, owner: Owner, out: &mut Vec<ClientEffect>) {
@@ -149,7 +141,7 @@ impl ClientSession {
         self.phase = Phase::Greeting {
             until: now + self.settings.welcome_timeout,
         };
-        self.wire = Some(Wire::new(now, self.settings.ping_after));
+        self.wire = Some(Wire::new(self.heartbeat(self.settings.ping_after, now)));
         let hello = resume::hello(&self.settings, credential, self.grant.clone(), self.attempt);
         out.push(ClientEffect::Send(hello));
         let chunks = resume::resume(&self.view, self.settings.resume_events_max);
@@ -234,10 +226,16 @@ impl ClientSession {
         self.stop(None, out);
     }
 
+    /// Asks after a silence of `ping_after`, and gives up when the watchdog’s time is over.
+    pub(super) fn heartbeat(&self, ping_after: Duration, now: Instant) -> Heartbeat {
+        let ping_after = ping_after.min(self.settings.watchdog);
+        Heartbeat::new(ping_after, self.settings.watchdog - ping_after, now)
+    }
+
     pub(super) fn pause(&mut self, paused: bool, now: Instant) {
         self.paused = paused;
         if let Some(wire) = &mut self.wire {
-            wire.hear(now);
+            wire.heartbeat.hear(now);
         }
     }
 
@@ -253,17 +251,18 @@ impl ClientSession {
         if wire.leaving.as_ref().is_some_and(|leaving| leaving.close_by <= now) {
             return self.abandon(CloseCode::GoingAway, now, out);
         }
-        let watchdog = wire.heard + self.settings.watchdog;
-        if watchdog <= now && !self.paused {
-            return self.abandon(CloseCode::HeartbeatTimeout, now, out);
-        }
-        if wire.heard + wire.ping_after <= now && !wire.pinged && matches!(self.phase, Phase::Online) {
-            // While the loop does not read, the answer is not seen, and the server still wants to hear something.
-            match self.paused {
-                true => wire.heard = now,
-                false => wire.pinged = true,
+        if matches!(self.phase, Phase::Online) {
+            match wire.heartbeat.beat(now) {
+                None => {}
+                Some(Beat::Dead) => return self.abandon(CloseCode::HeartbeatTimeout, now, out),
+                Some(Beat::Ping) => {
+                    out.push(ClientEffect::Send(ClientFrame::Ping));
+                    if self.paused {
+                        // The answer will not be seen, but the server still wants to hear something.
+                        wire.heartbeat.hear(now);
+                    }
+                }
             }
-            out.push(ClientEffect::Send(ClientFrame::Ping));
         }
         if let Auth::Retry { hold, at } = wire.auth
             && at <= now
@@ -281,8 +280,7 @@ impl ClientSession {
         let online = matches!(self.phase, Phase::Online);
         let wire = self.wire.as_ref().filter(|_| online).and_then(|wire| {
             [
-                (!wire.pinged).then(|| wire.heard + wire.ping_after),
-                (!self.paused).then(|| wire.heard + self.settings.watchdog),
+                Some(wire.heartbeat.deadline()),
                 wire.leaving.as_ref().map(|leaving| leaving.close_by),
                 match wire.auth {
                     Auth::Retry { at, .. } => Some(at),

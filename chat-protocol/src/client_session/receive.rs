@@ -19,7 +19,7 @@ const GAP_WAIT: Duration = Duration::from_secs(1);
 impl ClientSession {
     pub(super) fn receive(&mut self, frame: ServerFrame, now: Instant, out: &mut Vec<ClientEffect>) {
         let Some(wire) = &mut self.wire else { return };
-        wire.hear(now);
+        wire.heartbeat.hear(now);
         match frame {
             ServerFrame::Welcome(welcome) => self.welcome(welcome, now, out),
             ServerFrame::Inbox(push) => self.inbox(push, out),
@@ -65,11 +65,12 @@ impl ClientSession {
             out.push(ClientEffect::Close(CloseCode::Normal));
             return self.disconnected(Some(CloseCode::Normal), now, out);
         }
+        let interval = Duration::from_millis(welcome.heartbeat.interval_ms.max(1));
+        let heartbeat = self.heartbeat(self.settings.ping_after.min(interval), now);
         let Some(wire) = &mut self.wire else { return };
         self.phase = Phase::Online;
+        wire.heartbeat = heartbeat;
         wire.in_flight_max = usize::try_from(welcome.limits.commands_in_flight_max.max(1)).unwrap_or(usize::MAX);
-        let interval = Duration::from_millis(welcome.heartbeat.interval_ms.max(1));
-        wire.ping_after = self.settings.ping_after.min(interval);
         self.grant = Some(welcome.session);
         let user = welcome.user;
         self.view.user = Some(user.clone());

@@ -1,1 +1,27 @@
 //! WebSocket transport for chat-core: a listener of its own and a service that any hyper host mounts.
+//!
+//! * [`WsTransport`] listens by itself: give it to the engine's builder.
+//! * [`WsService`] is mounted in the host's own server, behind its middleware.
+//!
+//! Both let in by the same rules ([`WsConfig`]). Subprotocols: `chat.v1.json` (text frames, also when none is asked
+//! for) and `chat.v1.msgpack` (binary frames). Every faulty handshake gets an HTTP answer and every broken rule a
+//! close code; neither is ever met with silence.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod config;
+mod framing;
+mod handshake;
+mod listener;
+mod origin;
+mod reader;
+mod service;
+mod socket;
+mod upgrade;
+mod wire;
+
+pub use config::WsConfig;
+pub use framing::FRAMING;
+pub use listener::WsTransport;
+pub use origin::{OriginError, OriginRule};
+pub use service::WsService;

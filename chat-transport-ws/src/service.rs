@@ -1,0 +1,62 @@
+//! The way in for hosts that have a hyper server of their own.
+
+use crate::config::WsConfig;
+use crate::upgrade::Door;
+use bytes::Bytes;
+use chat_core::Acceptor;
+use http::{Request, Response};
+use http_body_util::Full;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tower_service::Service;
+
+/// A `tower` service that upgrades to WebSocket and hands the connection to the engine.
+///
+/// Any hyper host mounts it, at a path of its choice: in axum, `Router::route_service("/chat", service)`. The host's
+/// server must allow upgrades and run on tokio.
+///
+/// What the host's middleware puts into the request's extensions is used:
+/// * [`Identity`](chat_core::Identity): whom its session let in. Such a request needs an `Origin` that is allowed, or
+///   a token beside it.
+/// * [`SocketAddr`]: the client's address, for the limits per address. Without it a plain socket's peer is told to
+///   the engine once the upgrade is done, too late to be refused for its address.
+///
+/// A plain TCP socket is written directly; any other stream, TLS for one, through a small buffer.
+#[derive(Debug, Clone)]
+pub struct WsService {
+    door: Door,
+}
+
+impl WsService {
+    /// A service for this engine.
+    pub fn new(acceptor: Acceptor, config: WsConfig) -> Self {
+        let config = Arc::new(config);
+        Self {
+            door: Door { acceptor, config },
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for WsService {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let address = request.extensions().get::<SocketAddr>();
+        let address = address.map(|address| address.ip().to_canonical());
+        let (response, pending) = self.door.begin(&mut request, None, address);
+        if let Some(pending) = pending {
+            // Ends with the session, which the engine ends; the permit inside counts it until then.
+            tokio::spawn(pending.run());
+        }
+        ready(Ok(response))
+    }
+}

@@ -1,0 +1,168 @@
+//! The close codes for what a client must not do, and that the next client is served all the same.
+
+use crate::door::{Door, Peer, frame};
+use chat_core::transport::Received;
+use chat_transport_ws::WsConfig;
+use std::time::Duration;
+
+const TEXT: u8 = 0x81;
+
+/// What the server closes with after these bytes.
+async fn closed_after(bytes: &[u8]) -> u16 {
+    let mut door = Door::open().await;
+    let (mut peer, held) = door.peer().await;
+    let server = tokio::spawn(held.serve());
+    peer.send(bytes).await;
+    let (number, reason) = peer.closed().await;
+    drop(peer);
+    assert!(
+        reason.is_ascii() && !reason.is_empty() && reason.len() <= 123,
+        "{reason}"
+    );
+    let last = server.await.expect("no panic");
+    assert!(matches!(last, Received::Violation(..)), "{last:?}");
+    is_healthy(&mut door).await;
+    number
+}
+
+async fn is_healthy(door: &mut Door) {
+    let (mut peer, held) = door.peer().await;
+    tokio::spawn(held.serve());
+    peer.send(frame(TEXT, b"hello")).await;
+    assert_eq!(peer.frame().await, (TEXT, b"hello".to_vec()));
+}
+
+#[tokio::test]
+async fn what_is_no_websocket_is_closed_1002() {
+    let unmasked = [TEXT, 1, b'a'];
+    for (name, bytes) in [
+        ("unmasked", unmasked.to_vec()),
+        ("reserved bits", frame(TEXT | 0x40, b"a")),
+        ("bad opcode", frame(0x83, b"a")),
+        ("fragmented control frame", frame(0x09, b"a")),
+        ("one-byte close", frame(0x88, b"a")),
+        ("close reason that is not UTF-8", frame(0x88, &[3, 0xe8, 0xff])),
+    ] {
+        assert_eq!(closed_after(&bytes).await, 1002, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf8_is_closed_1007() {
+    assert_eq!(closed_after(&frame(TEXT, &[0xc3, 0x28])).await, 1007);
+}
+
+#[tokio::test]
+async fn the_other_kind_of_frame_is_closed_1003() {
+    assert_eq!(closed_after(&frame(0x82, &[0x80])).await, 1003);
+}
+
+#[tokio::test]
+async fn a_declared_16_mib_is_closed_1009_at_the_header() {
+    let mut header = vec![TEXT, 0x80 | 127];
+    header.extend((16u64 << 20).to_be_bytes());
+    header.extend([1, 2, 3, 4]);
+    assert_eq!(closed_after(&header).await, 1009);
+}
+
+#[tokio::test]
+async fn the_code_of_a_long_message_reaches_a_peer_that_goes_on_sending() {
+    let mut door = Door::open().await;
+    let (peer, held) = door.peer().await;
+    let server = tokio::spawn(held.serve());
+    let (read, mut write) = peer.0.into_split();
+    let sender = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        // More than linger reads: the socket stays open, and unread, until the peer has seen the code.
+        let _ = write.write_all(&frame(TEXT, &vec![b'a'; 8 << 20])).await;
+        write
+    });
+    use tokio::io::AsyncReadExt;
+    let mut read = read;
+    let mut head = [0; 4];
+    read.read_exact(&mut head).await.expect("a close frame, no reset");
+    assert_eq!((head[0], u16::from_be_bytes([head[2], head[3]])), (0x88, 1009));
+    server.await.expect("no panic");
+    sender.abort();
+    is_healthy(&mut door).await;
+}
+
+#[tokio::test]
+async fn fragments_that_never_end_are_closed_4006() {
+    let mut config = WsConfig::default();
+    config.assembly_timeout = Duration::from_millis(150);
+    let mut door = Door::open_with(config).await;
+    let (mut peer, held) = door.peer().await;
+    tokio::spawn(held.serve());
+    peer.send(frame(0x01, b"a")).await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        peer.send(frame(0x00, b"a")).await;
+    }
+    assert_eq!(peer.closed().await.0, 4006);
+    is_healthy(&mut door).await;
+}
+
+#[tokio::test]
+async fn pings_are_answered_in_their_place_and_a_flood_of_them_is_closed_4004() {
+    let mut config = WsConfig::default();
+    config.pings_max = 5;
+    let mut door = Door::open_with(config).await;
+    let (mut peer, held) = door.peer().await;
+    tokio::spawn(held.serve());
+    peer.send([frame(TEXT, b"1"), frame(0x89, b"?"), frame(TEXT, b"2")].concat())
+        .await;
+    let answers = [peer.frame().await, peer.frame().await, peer.frame().await];
+    assert_eq!(
+        answers,
+        [(TEXT, b"1".to_vec()), (0x8a, b"?".to_vec()), (TEXT, b"2".to_vec())]
+    );
+    peer.send(frame(0x89, b"").repeat(5)).await;
+    for _ in 0..4 {
+        assert_eq!(peer.frame().await, (0x8a, Vec::new()));
+    }
+    assert_eq!(peer.closed().await.0, 4004);
+    is_healthy(&mut door).await;
+}
+
+#[tokio::test]
+async fn a_close_is_answered_with_its_number() {
+    for (payload, answer) in [(vec![], vec![]), (vec![3, 0xe9, b'b', b'y', b'e'], vec![3, 0xe9])] {
+        let mut door = Door::open().await;
+        let (mut peer, held) = door.peer().await;
+        let server = tokio::spawn(held.serve());
+        peer.send([frame(0x88, &payload), frame(TEXT, b"ignored")].concat())
+            .await;
+        assert_eq!(peer.frame().await, (0x88, answer));
+        assert!(peer.rest().await.is_empty());
+        drop(peer);
+        assert!(matches!(server.await.expect("no panic"), Received::Closed(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_vanishes_is_noticed() {
+    let mut door = Door::open().await;
+    let (peer, mut held) = door.peer().await;
+    drop(peer);
+    assert_eq!(held.recv().await, Received::Lost);
+    let (mut peer, mut held) = door.peer().await;
+    peer.send(&frame(TEXT, b"half a frame")[..9]).await;
+    drop(peer);
+    assert_eq!(held.recv().await, Received::Lost);
+    assert_eq!(held.recv().await, Received::Lost, "and stays lost");
+}
+
+#[tokio::test]
+async fn what_was_sent_right_behind_the_handshake_is_not_lost() {
+    let mut door = Door::open().await;
+    let mut peer = Peer::connect(door.address).await;
+    let mut bytes = crate::door::handshake("/chat", "").into_bytes();
+    for text in ["hello", "resume"] {
+        bytes.extend(frame(TEXT, text.as_bytes()));
+    }
+    peer.send(bytes).await;
+    let mut held = door.accepted().await;
+    assert_eq!(held.recv().await, Received::Frame("hello".into()));
+    assert_eq!(held.recv().await, Received::Frame("resume".into()));
+}

@@ -1,0 +1,6 @@
+//! The testkit's own implementations keep the contracts that it holds others to.
+// Helpers of tests may fail as loudly as tests.
+#![allow(clippy::unwrap_used)]
+
+mod alone;
+mod in_process_backplane;

@@ -1,52 +1,160 @@
-//! The engine: a cheap handle to everything.
+//! The engine: a cheap handle to everything on this node.
 
+mod acceptor;
+mod act;
+mod builder;
+mod inner;
 mod probe;
 
-use crate::transport::Connection;
-use probe::Probe;
-use std::net::IpAddr;
+pub use acceptor::{Acceptor, Permit, Refusal};
+pub use act::Act;
+pub use builder::{BuildError, Builder};
+pub(crate) use inner::Inner;
 
-/// A cheap handle to the engine.
-#[derive(Debug, Clone)]
-pub struct Engine;
+use crate::hooks::Identity;
+use crate::store::{Actor, Changes, Horizon, StoreError};
+use crate::tasks::reconcile;
+use chat_protocol::code::CloseCode;
+use chat_protocol::id::{ConversationId, Epoch, NodeId, UserId};
+use chat_protocol::signal::PresenceSignal;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// What a transport holds of the engine.
-#[derive(Debug, Clone)]
-pub struct Acceptor {
-    probe: Option<Probe>,
+/// A cheap handle to the engine: clone it into every part of a host.
+///
+/// Dropping handles ends nothing; [`shutdown`](Engine::shutdown) does.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
 }
 
-/// Admits one connection; dropping it gives the place back.
-#[derive(Debug)]
-#[must_use]
-pub struct Permit;
+impl Engine {
+    /// Begins to put an engine together.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
 
-/// The node takes no further connection now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
-    /// When to try again.
-    pub retry_after: std::time::Duration,
-}
+    /// What a transport or a mounted service hands connections to.
+    pub fn acceptor(&self) -> Acceptor {
+        Acceptor::of(self.inner.clone())
+    }
 
-impl Acceptor {
-    /// Asks whether the node takes one more connection from this address; ask before allocating for it.
+    /// Acts as a user, by their rights: everything that a client can do but what belongs to a connection.
+    pub fn user(&self, user: UserId) -> Act {
+        Act::new(self.inner.clone(), Actor::User(user))
+    }
+
+    /// Acts as the host, which may do anything: its messages are system messages.
+    pub fn system(&self) -> Act {
+        Act::new(self.inner.clone(), Actor::System)
+    }
+
+    /// Where clients connect, one for each transport, such as `ws://127.0.0.1:7000/chat`.
+    pub fn addresses(&self) -> &[String] {
+        &self.inner.addresses
+    }
+
+    /// This run of this node.
+    pub fn node(&self) -> NodeId {
+        self.inner.node
+    }
+
+    /// The incarnation of the store's log.
+    pub fn epoch(&self) -> Epoch {
+        self.inner.epoch()
+    }
+
+    /// Keeps what others are shown of a user, and tells those who watch them.
     ///
     /// # Errors
-    /// [`Refusal`] when a limit is reached or the node is draining: answer 503 with `Retry-After`.
-    pub fn admit(&self, address: Option<IpAddr>) -> Result<Permit, Refusal> {
-        match &self.probe {
-            Some(probe) => probe.admit(address).map(|()| Permit),
-            None => Ok(Permit),
-        }
+    /// The store's; then it is unknown whether it was kept.
+    pub async fn set_display(&self, user: &UserId, display: serde_json::Value) -> Result<(), StoreError> {
+        let identity = Identity {
+            display: Some(display),
+            ..Identity::new(user.clone())
+        };
+        self.inner.keep_display(&identity).await
     }
 
-    /// Runs the session of a connection until it is over.
+    /// Whether a user is online on any node, and how fresh that is.
+    pub fn presence(&self, user: &UserId) -> PresenceSignal {
+        self.inner.presence_of(user)
+    }
+
+    /// Says that a conversation's log may have grown: after a host's own transaction. Without it, reconcile sees it
+    /// a few seconds later.
+    pub fn ring(&self, conversation: ConversationId) {
+        self.inner.look(conversation);
+        self.inner.ring_look(conversation);
+    }
+
+    /// Ends every session of a user, on every node: after a ban or a changed password.
+    pub fn revoke(&self, user: &UserId) {
+        self.inner.revoke_local(user);
+        self.inner.ring_revoked(user);
+    }
+
+    /// What changed since a horizon, for a host that must miss nothing; without one, only where the horizon is now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn changes(&self, horizon: Option<&Horizon>) -> Result<Changes, StoreError> {
+        self.inner
+            .store
+            .heads_changed_since(horizon, reconcile::CHANGES_MAX)
+            .await
+    }
+
+    /// Connections open on this node, and users with at least one.
+    pub fn counts(&self) -> Counts {
+        self.inner.counts()
+    }
+
+    /// Whether this node serves: not starting, not draining, and its store answered lately.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    pub fn ready(&self) -> Result<(), &'static str> {
+        self.inner.ready()
+    }
+
+    /// Drains this node: accepts nothing new, answers what was accepted, tells clients when to come back, closes
+    /// 1012, gives its lease back. After `grace` what is left is closed at once.
     ///
     /// # Cancel safety
-    /// Dropping it drops the connection; what was being stored is stored all the same.
-    pub async fn accept(&self, connection: Connection, _permit: Permit) {
-        if let Some(probe) = &self.probe {
-            probe.accept(connection).await;
-        }
+    /// Dropped early, the drain goes on but nobody waits for it.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.inner.shutdown(grace).await;
+    }
+
+    /// Stops everything at once, as a kill would: nothing is answered, no lease is given back. For tests of hosts.
+    pub fn kill(&self) {
+        self.inner.killed.cancel();
+        self.inner.stop.0.cancel();
     }
 }
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("node", &self.inner.node)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a node carries now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Open connections, those that have not said hello included.
+    pub connections: usize,
+    /// Users with at least one session here.
+    pub users: usize,
+    /// Conversations with a listener here.
+    pub conversations: usize,
+    /// Bytes of shared payloads and queues that are alive.
+    pub queued_bytes: usize,
+}
+
+/// The close code that ends a revoked session.
+pub(crate) const REVOKED: (CloseCode, &str) = (CloseCode::SessionRevoked, "session_revoked");

@@ -3,7 +3,7 @@
 use crate::conversation::RuleLimits;
 use async_trait::async_trait;
 use chat_protocol::command::{Command, PageToken};
-use chat_protocol::conversation::{InboxEntry, Marks};
+use chat_protocol::conversation::{ConversationKind, InboxEntry, Marks};
 use chat_protocol::event::Event;
 use chat_protocol::frame::{ConversationView, HistoryPage, LogItem, MarkPage, MemberPage, ReactionPage, Stored};
 use chat_protocol::id::{
@@ -206,6 +206,7 @@ pub struct Appended {
 }
 
 /// What came of an item that was not refused.
+#[expect(clippy::large_enum_variant, reason = "nearly every outcome is a first one")]
 #[derive(Debug, Clone)]
 pub enum ItemOutcome {
     /// Stored now.
@@ -389,6 +390,10 @@ pub enum InboxChanged {
         marks: Marks,
         /// The revision of all marks in the conversation now.
         marks_revision: Revision,
+        /// What kind of conversation it is.
+        kind: ConversationKind,
+        /// Its members now.
+        member_count: u64,
     },
     /// It was so already, or the mark was further.
     Unchanged,

@@ -54,15 +54,11 @@ impl Acceptor {
         Run: Fn(Connection) -> Done + Send + Sync + 'static,
         Done: Future<Output = ()> + Send + 'static,
     {
-        Self {
-            probe: Some(Probe::Run(Arc::new(move |connection| Box::pin(run(connection))))),
-        }
+        Self::of_probe(Probe::Run(Arc::new(move |connection| Box::pin(run(connection)))))
     }
 
     /// An acceptor without an engine, for testing a transport: refuses everybody.
     pub fn refusing(retry_after: Duration) -> Self {
-        Self {
-            probe: Some(Probe::Refuse(retry_after)),
-        }
+        Self::of_probe(Probe::Refuse(retry_after))
     }
 }

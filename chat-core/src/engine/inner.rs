@@ -1,0 +1,400 @@
+//! Everything on this node, shared by its tasks.
+
+use super::{Counts, REVOKED};
+use crate::admission::Admission;
+use crate::backplane::{Backplane, Topic};
+use crate::bell::{self, Bell, BellCodec};
+use crate::clock::Clock;
+use crate::delivery::{Delivery, Formats, Memory};
+use crate::entropy::Entropy;
+use crate::hooks::{Hooks, Identity};
+use crate::hub::Hub;
+use crate::limits::Limits;
+use crate::presence::{self, Presence, PresenceTimes};
+use crate::rates::Rates;
+use crate::receipts::Receipts;
+use crate::store::{Horizon, Store, StoreError, StoreIdentity};
+use crate::tasks::{bells, conversation, reconcile};
+use crate::transport::Stop;
+use bytes::Bytes;
+use chat_protocol::code::CloseCode;
+use chat_protocol::event::Event;
+use chat_protocol::id::{ConversationId, Epoch, NodeId, SessionId, UserId};
+use chat_protocol::signal::{DisplaySignal, PresenceSignal, Signal};
+use dashmap::DashMap;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Everything on this node. Public parts of the crate hold it behind handles.
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) identity: StoreIdentity,
+    pub(crate) backplane: Arc<dyn Backplane>,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) entropy: Entropy,
+    pub(crate) node: NodeId,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) hub: Hub,
+    pub(crate) formats: Formats,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) active: DashMap<ConversationId, mpsc::Sender<conversation::Input>>,
+    pub(crate) rates: Rates,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) receipts: Receipts,
+    pub(crate) bell_codec: BellCodec,
+    bells: mpsc::Sender<(Topic, Bytes)>,
+    committed: mpsc::Sender<Event>,
+    presence: Mutex<Presence>,
+    /// Wakes the task that keeps presence and the lease: its deadline may have moved.
+    pub(crate) presence_moved: Notify,
+    /// Wakes reconcile: bells may have been missed.
+    pub(crate) reconcile_now: Notify,
+    epoch: Mutex<Epoch>,
+    serials: AtomicU64,
+    draining: AtomicBool,
+    lease_due: AtomicBool,
+    store_seen: Mutex<Instant>,
+    pub(crate) stop: Stop,
+    pub(crate) killed: CancellationToken,
+    tasks: TaskTracker,
+    /// Ends the node's own loops, after the last session.
+    ended: CancellationToken,
+}
+
+impl Inner {
+    #[allow(clippy::too_many_arguments)] // One caller, the builder, which has them all by name.
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        identity: StoreIdentity,
+        backplane: Arc<dyn Backplane>,
+        hooks: Arc<dyn Hooks>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        entropy: Entropy,
+        addresses: Vec<String>,
+        horizon: Horizon,
+    ) -> Arc<Self> {
+        let now = clock.now();
+        let node = NodeId::from_parts(now.0, entropy.for_id());
+        let times = PresenceTimes {
+            lease_ttl: limits.lease_ttl,
+            lease_interval: limits.lease_interval,
+            grace: limits.presence_grace,
+        };
+        let (bells, bells_out) = mpsc::channel(limits.bell_queue_max);
+        let (committed, committed_out) = mpsc::channel(limits.after_commit_queue_max);
+        let started = Instant::now();
+        let inner = Arc::new(Self {
+            bell_codec: BellCodec::new(&identity.cluster_key, node),
+            epoch: Mutex::new(identity.epoch),
+            presence: Mutex::new(Presence::new(node, times, started.into_std(), now)),
+            admission: Arc::new(Admission::new(&limits)),
+            rates: Rates::new(&limits),
+            receipts: Receipts::default(),
+            store,
+            identity,
+            backplane,
+            hooks,
+            clock,
+            hub: Hub::new(limits.topics),
+            limits,
+            entropy,
+            node,
+            addresses,
+            formats: Formats::default(),
+            memory: Arc::default(),
+            active: DashMap::new(),
+            bells,
+            committed,
+            presence_moved: Notify::new(),
+            reconcile_now: Notify::new(),
+            serials: AtomicU64::new(1),
+            draining: AtomicBool::new(false),
+            lease_due: AtomicBool::new(false),
+            store_seen: Mutex::new(started),
+            stop: Stop::default(),
+            killed: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            ended: CancellationToken::new(),
+        });
+        inner.spawn_loop(bells::publish(inner.clone(), bells_out));
+        inner.spawn_loop(bells::hear(inner.clone()));
+        inner.spawn_loop(bells::keep_interest(inner.clone()));
+        inner.spawn_loop(bells::after_commit(inner.clone(), committed_out));
+        inner.spawn_loop(bells::signal_receipts(inner.clone()));
+        inner.spawn_loop(reconcile::run(inner.clone(), horizon));
+        inner.spawn_loop(reconcile::keep_presence(inner.clone()));
+        inner
+    }
+
+    /// Runs a task of this node until it ends or the node is killed.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let killed = self.killed.clone();
+        self.tasks.spawn(async move {
+            tokio::select! { biased; () = killed.cancelled() => {}, () = task => {} }
+        });
+    }
+
+    /// Runs a loop of this node, which ends with the node.
+    fn spawn_loop(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let ended = self.ended.clone();
+        self.spawn(async move {
+            tokio::select! { biased; () = ended.cancelled() => {}, () = task => {} }
+        });
+    }
+
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.serials.fetch_add(1, Ordering::Relaxed)
+    }
+
+    // ---- epoch and store ---------------------------------------------------------------------------------------
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        *self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store answered with this epoch; another one than before ends every session, which comes back and is told.
+    pub(crate) fn saw_epoch(&self, epoch: Epoch) {
+        *self.store_seen.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let before = std::mem::replace(&mut *self.epoch.lock().unwrap_or_else(PoisonError::into_inner), epoch);
+        if before != epoch {
+            tracing::warn!("the store's log is another incarnation: every session starts afresh");
+            for session in self.hub.all_sessions() {
+                session.end(CloseCode::Restart, "restart");
+            }
+        }
+    }
+
+    pub(crate) fn ready(&self) -> Result<(), &'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("draining");
+        }
+        let seen = *self.store_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.elapsed() > self.limits.reconcile_interval * 2 {
+            return Err("the store has not answered for over 10 s");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            connections: self.admission.connections(),
+            users: self.hub.user_count(),
+            conversations: self.hub.conversation_count(),
+            queued_bytes: self.memory.used(),
+        }
+    }
+
+    // ---- bells -------------------------------------------------------------------------------------------------
+
+    /// Rings without waiting; what finds no room is dropped and counted, and reconcile heals it.
+    pub(crate) fn ring(&self, topic: Topic, bell: Option<Bytes>) {
+        let Some(bell) = bell else { return };
+        if self.bells.try_send((topic, bell)).is_err() {
+            metrics::counter!("chat_bells_dropped_total").increment(1);
+        }
+    }
+
+    pub(crate) fn bell_of(&self, conversation: ConversationId, events: &[Event]) -> Option<Bytes> {
+        self.bell_codec.seal_events(conversation, self.epoch(), events)
+    }
+
+    fn ring_bell(&self, topic: Topic, bell: &Bell) {
+        self.ring(topic, Some(self.bell_codec.seal(bell)));
+    }
+
+    pub(crate) fn ring_user(&self, user: &UserId) {
+        let topic = bell::topic_of_user(user, self.limits.topics);
+        self.ring_bell(topic, &Bell::UserChanged { user: user.clone() });
+    }
+
+    pub(crate) fn ring_signals(&self, conversation: ConversationId, signals: Vec<Signal>) {
+        let topic = bell::topic_of_conversation(&conversation, self.limits.topics);
+        self.ring_bell(topic, &Bell::Signals(signals));
+    }
+
+    pub(crate) fn ring_session(&self, session: SessionId, attempt: u64) {
+        self.ring_bell(Topic::Nodes, &Bell::Session { session, attempt });
+    }
+
+    pub(crate) fn ring_revoked(&self, user: &UserId) {
+        let topic = bell::topic_of_user(user, self.limits.topics);
+        self.ring_bell(topic, &Bell::Revoked { user: user.clone() });
+    }
+
+    /// A bell that only says "look": its position is beyond what any node has delivered.
+    pub(crate) fn ring_look(&self, conversation: ConversationId) {
+        use chat_protocol::id::{NUMBER_MAX, Position, Seq, Tag};
+        let topic = bell::topic_of_conversation(&conversation, self.limits.topics);
+        let position = Position {
+            seq: Seq(NUMBER_MAX),
+            tag: Tag::ZERO,
+        };
+        self.ring_bell(
+            topic,
+            &Bell::Head {
+                conversation,
+                epoch: self.epoch(),
+                position,
+            },
+        );
+    }
+
+    pub(crate) fn after_commit(&self, event: &Event) {
+        if self.committed.try_send(event.clone()).is_err() {
+            metrics::counter!("chat_after_commit_dropped_total").increment(1);
+        }
+    }
+
+    /// Tells the sessions on this node that these users' memberships changed.
+    pub(crate) fn poke_local(&self, users: BTreeSet<UserId>) {
+        for user in users {
+            for session in self.hub.sessions_of(&user) {
+                session.poke();
+            }
+        }
+    }
+
+    pub(crate) fn revoke_local(&self, user: &UserId) {
+        for session in self.hub.sessions_of(user) {
+            session.end(REVOKED.0, REVOKED.1);
+        }
+    }
+
+    // ---- signals -----------------------------------------------------------------------------------------------
+
+    /// Hands a conversation's signal to the sessions on this node that watch it and are members.
+    pub(crate) fn signal_conversation(&self, conversation: ConversationId, signal: Signal) {
+        let watching = self.hub.watching().of(&conversation);
+        if watching.is_empty() {
+            return;
+        }
+        let (key, about) = (signal.key(), about(&signal));
+        let delivery = Delivery::signal(signal, &self.memory);
+        for session in watching {
+            let own = session.who().is_some_and(|who| Some(&who.user) == about.as_ref());
+            if !own && session.is_listening(conversation) {
+                session.signal(key.clone(), &delivery);
+            }
+        }
+    }
+
+    /// Hands a signal about a user to the sessions on this node that watch them.
+    pub(crate) fn signal_user(&self, user: &UserId, signal: Signal) {
+        let watching = self.hub.presence().of(user);
+        if watching.is_empty() {
+            return;
+        }
+        let key = signal.key();
+        let delivery = Delivery::signal(signal, &self.memory);
+        for session in watching {
+            session.signal(key.clone(), &delivery);
+        }
+    }
+
+    /// Keeps a user's display data and tells those who watch them, when it changed.
+    pub(crate) async fn keep_display(&self, identity: &Identity) -> Result<(), StoreError> {
+        let Some(display) = &identity.display else {
+            return Ok(());
+        };
+        if self.store.put_display(&identity.user, display).await? {
+            let (user, display) = (identity.user.clone(), display.clone());
+            self.ring_bell(
+                Topic::Nodes,
+                &Bell::Display {
+                    user: user.clone(),
+                    display: display.clone(),
+                },
+            );
+            self.signal_user(&user.clone(), Signal::Display(DisplaySignal { user, display }));
+        }
+        Ok(())
+    }
+
+    // ---- presence ----------------------------------------------------------------------------------------------
+
+    /// Feeds the presence machine and carries out what it says.
+    pub(crate) fn presence(&self, input: presence::Input) {
+        let mut effects = Vec::new();
+        {
+            let mut machine = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
+            machine.handle(input, Instant::now().into_std(), &mut effects);
+        }
+        for effect in effects {
+            match effect {
+                presence::Effect::Publish(bell) => self.ring_bell(Topic::Nodes, &bell),
+                presence::Effect::Changed(signal) => {
+                    self.signal_user(&signal.user.clone(), Signal::Presence(signal));
+                }
+                presence::Effect::RenewLease => self.lease_due.store(true, Ordering::Relaxed),
+                presence::Effect::Verified(true) => {}
+                presence::Effect::Verified(false) => {
+                    for session in self.hub.all_sessions() {
+                        session.verify();
+                    }
+                }
+            }
+        }
+        self.presence_moved.notify_one();
+    }
+
+    /// Whether the lease has to be renewed now; answers `true` once.
+    pub(crate) fn take_lease_due(&self) -> bool {
+        self.lease_due.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn presence_deadline(&self) -> Instant {
+        Instant::from_std(self.presence.lock().unwrap_or_else(PoisonError::into_inner).deadline())
+    }
+
+    pub(crate) fn presence_of(&self, user: &UserId) -> PresenceSignal {
+        let machine = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
+        machine.state_of(user, Instant::now().into_std())
+    }
+
+    // ---- drain -------------------------------------------------------------------------------------------------
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn shutdown(self: &Arc<Self>, grace: Duration) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.stop.0.cancel();
+        let spread = u64::try_from(self.limits.drain_spread.as_millis()).unwrap_or(u64::MAX);
+        for session in self.hub.all_sessions() {
+            session.drain(self.entropy.below(spread));
+        }
+        let _ = tokio::time::timeout(grace, self.admission.emptied()).await;
+        // What is left had its time.
+        for session in self.hub.all_sessions() {
+            session.end(CloseCode::Restart, "restart");
+        }
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.admission.emptied()).await;
+        let _ = tokio::time::timeout(self.limits.store_timeout, self.store.release_lease(self.node)).await;
+        self.ended.cancel();
+        self.active.clear();
+        self.tasks.close();
+        let _ = tokio::time::timeout(self.limits.store_timeout, self.tasks.wait()).await;
+        self.killed.cancel();
+    }
+}
+
+fn about(signal: &Signal) -> Option<UserId> {
+    match signal {
+        Signal::Typing(s) => Some(s.user.clone()),
+        Signal::Marks(s) => Some(s.user.clone()),
+        Signal::Presence(s) => Some(s.user.clone()),
+        Signal::Display(s) => Some(s.user.clone()),
+        Signal::Unknown { .. } => None,
+    }
+}

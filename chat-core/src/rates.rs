@@ -1,0 +1,67 @@
+//! How often users and conversations may write, over all their connections to this node.
+
+use crate::limits::Limits;
+use chat_protocol::budget::Budget;
+use chat_protocol::id::{ConversationId, UserId};
+use dashmap::DashMap;
+use std::time::Duration;
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(crate) struct Rates {
+    user: (u32, u32),
+    conversation: (u32, u32),
+    directs: u32,
+    users: DashMap<UserId, Budget>,
+    conversations: DashMap<ConversationId, Budget>,
+    openers: DashMap<UserId, Budget>,
+}
+
+impl Rates {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            user: limits.sends_per_user,
+            conversation: limits.sends_per_conversation,
+            directs: limits.directs_per_hour,
+            users: DashMap::new(),
+            conversations: DashMap::new(),
+            openers: DashMap::new(),
+        }
+    }
+
+    /// Takes one message's worth, or says when there is one.
+    pub(crate) fn take_send(&self, user: &UserId, conversation: ConversationId) -> Result<(), Duration> {
+        let now = Instant::now().into_std();
+        let (rate, burst) = self.user;
+        let mut budget = self
+            .users
+            .entry(user.clone())
+            .or_insert_with(|| Budget::new(rate, burst));
+        budget.take(1, now)?;
+        drop(budget);
+        let (rate, burst) = self.conversation;
+        self.conversations
+            .entry(conversation)
+            .or_insert_with(|| Budget::new(rate, burst))
+            .take(1, now)
+    }
+
+    /// Takes one new direct conversation's worth, or says when there is one.
+    pub(crate) fn take_direct(&self, user: &UserId) -> Result<(), Duration> {
+        let now = Instant::now().into_std();
+        // A budget of seconds: an hour of them at once, each direct conversation costs its share.
+        let budget = || Budget::new(1, 3_600);
+        self.openers
+            .entry(user.clone())
+            .or_insert_with(budget)
+            .take(3_600 / self.directs.max(1), now)
+    }
+
+    /// Forgets whoever has not written for a while.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now().into_std();
+        self.users.retain(|_, budget| !budget.is_whole(now));
+        self.conversations.retain(|_, budget| !budget.is_whole(now));
+        self.openers.retain(|_, budget| !budget.is_whole(now));
+    }
+}

@@ -1,0 +1,155 @@
+//! The loops around the backplane: what is rung, what is heard, which topics are wanted; and what follows a commit.
+
+use super::conversation;
+use crate::backplane::{Rung, Topic};
+use crate::bell::Bell;
+use crate::engine::Inner;
+use crate::presence;
+use bytes::Bytes;
+use chat_protocol::code::CloseCode;
+use chat_protocol::event::Event;
+use chat_protocol::id::NodeId;
+use chat_protocol::signal::{DisplaySignal, Signal};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+/// Rings what this node has to say, one after the other.
+pub(crate) async fn publish(inner: Arc<Inner>, mut bells: mpsc::Receiver<(Topic, Bytes)>) {
+    while let Some((topic, bell)) = bells.recv().await {
+        if let Err(error) = inner.backplane.publish(topic, bell).await {
+            metrics::counter!("chat_bells_failed_total").increment(1);
+            tracing::debug!(%error, %topic, "a bell was lost; reconcile heals it");
+        }
+    }
+}
+
+/// Hears the other nodes.
+pub(crate) async fn hear(inner: Arc<Inner>) {
+    loop {
+        match inner.backplane.recv().await {
+            Rung::Bell(bytes) => {
+                if let Some((node, bell)) = inner.bell_codec.open(&bytes) {
+                    heard(&inner, node, bell).await;
+                }
+            }
+            Rung::Resync => {
+                inner.presence(presence::Input::Resync);
+                inner.reconcile_now.notify_one();
+            }
+        }
+    }
+}
+
+async fn heard(inner: &Arc<Inner>, node: NodeId, bell: Bell) {
+    metrics::counter!("chat_bells_heard_total").increment(1);
+    match bell {
+        Bell::Events {
+            conversation,
+            epoch,
+            events,
+        } if epoch == inner.epoch() => {
+            if inner.hub.has_listeners(conversation) {
+                inner.post(conversation, conversation::Input::Heard(events)).await;
+            }
+        }
+        Bell::Head { conversation, .. } => {
+            if inner.hub.has_listeners(conversation) {
+                inner.look(conversation);
+            }
+        }
+        Bell::Events { .. } => inner.reconcile_now.notify_one(),
+        Bell::Signals(signals) => {
+            for signal in signals {
+                let conversation = match &signal {
+                    Signal::Typing(typing) => typing.conversation,
+                    Signal::Marks(marks) => marks.conversation,
+                    Signal::Presence(_) | Signal::Display(_) | Signal::Unknown { .. } => continue,
+                };
+                inner.signal_conversation(conversation, signal);
+            }
+        }
+        Bell::UserChanged { user } => inner.poke_local([user].into()),
+        Bell::Display { user, display } => {
+            inner.signal_user(&user.clone(), Signal::Display(DisplaySignal { user, display }));
+        }
+        Bell::Session { session, attempt } => {
+            let Some(held) = inner.hub.session(session) else { return };
+            let Some(own) = held.who().map(|who| who.attempt) else {
+                return;
+            };
+            if own < attempt {
+                held.end(CloseCode::Replaced, "replaced");
+            } else if own > attempt {
+                inner.ring_session(session, own);
+            }
+        }
+        Bell::Revoked { user } => inner.revoke_local(&user),
+        Bell::Presence(bell) => {
+            inner.presence(presence::Input::Bell(node, bell));
+        }
+        Bell::Unknown => {}
+    }
+}
+
+/// Tells the backplane which topics this node wants, and looks at the store once it listens: what was rung before
+/// was not heard.
+pub(crate) async fn keep_interest(inner: Arc<Inner>) {
+    inner.hub.interest.want(Topic::Nodes);
+    loop {
+        let orders = inner.hub.interest.orders(inner.limits.topic_linger);
+        let mut failed = false;
+        for topic in &orders.listen {
+            match inner.backplane.listen(*topic).await {
+                Ok(()) => inner.hub.interest.told(*topic),
+                Err(error) => {
+                    failed = true;
+                    tracing::debug!(%error, %topic, "cannot listen; reconcile heals what is missed");
+                }
+            }
+        }
+        if !orders.listen.is_empty() {
+            inner.reconcile_now.notify_one();
+        }
+        for topic in orders.unlisten {
+            if let Err(error) = inner.backplane.unlisten(topic).await {
+                tracing::debug!(%error, %topic, "cannot unlisten; its bells are ignored");
+            }
+        }
+        let pause = if failed {
+            Duration::from_secs(1)
+        } else {
+            inner.limits.topic_linger
+        };
+        tokio::select! { biased; () = inner.hub.interest.changed.notified(), if !failed => {}, () = sleep(pause) => {} }
+    }
+}
+
+/// Shows committed events to the host, one after the other.
+pub(crate) async fn after_commit(inner: Arc<Inner>, mut committed: mpsc::Receiver<Event>) {
+    while let Some(event) = committed.recv().await {
+        if timeout(inner.limits.hook_timeout, inner.hooks.after_commit(&event))
+            .await
+            .is_err()
+        {
+            metrics::counter!("chat_after_commit_dropped_total").increment(1);
+            tracing::warn!("after_commit took too long and was dropped");
+        }
+    }
+}
+
+/// Signals receipts, at most one of a member and conversation an interval.
+pub(crate) async fn signal_receipts(inner: Arc<Inner>) {
+    loop {
+        inner.receipts.some.notified().await;
+        for (conversation, marks) in inner.receipts.take() {
+            let signals: Vec<Signal> = marks.into_iter().map(Signal::Marks).collect();
+            inner.ring_signals(conversation, signals.clone());
+            for signal in signals {
+                inner.signal_conversation(conversation, signal);
+            }
+        }
+        sleep(inner.limits.receipt_interval).await;
+    }
+}

@@ -1,0 +1,402 @@
+//! The task of one active conversation: mailbox → batch → append → deliveries and bell.
+//!
+//! It gives the order of what leaves this node. It is not the only writer of the log: other nodes and hosts'
+//! transactions are. So it compares every stretch with what it has delivered, reads what is missing from the store
+//! and delivers that first; a bell is only a reason to look. It ends when it has been idle for a while.
+
+use crate::bell;
+use crate::delivery::Delivery;
+use crate::engine::Inner;
+use crate::error::CommandError;
+use crate::store::{Append, AppendItem, ItemOutcome, LogQuery, LogRead};
+use chat_protocol::event::{Event, EventKind};
+use chat_protocol::frame::{LogItem, Stored};
+use chat_protocol::id::{ConversationId, Position, UserId};
+use chat_protocol::planted::{Bug, is_planted};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+
+/// What a conversation's task is asked.
+pub(crate) enum Input {
+    /// Append this and answer.
+    Append {
+        item: AppendItem,
+        answer: oneshot::Sender<Result<Stored, CommandError>>,
+    },
+    /// Another node says that these events are in the log.
+    Heard(Vec<Event>),
+    /// Something may be in the log that was not delivered.
+    Look,
+}
+
+impl Inner {
+    /// Hands something to the conversation's task, which is started when none is running.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropped while it waits for room, nothing is handed over.
+    pub(crate) async fn post(self: &Arc<Self>, conversation: ConversationId, mut input: Input) {
+        loop {
+            let mailbox = self.mailbox(conversation);
+            match mailbox.send(input).await {
+                Ok(()) => return,
+                // The task went idle between the two lines; the next one is fresh.
+                Err(mpsc::error::SendError(back)) => input = back,
+            }
+            self.active
+                .remove_if(&conversation, |_, other| other.same_channel(&mailbox));
+        }
+    }
+
+    /// Asks the conversation's task to look at the log, unless it has enough to do already.
+    pub(crate) fn look(self: &Arc<Self>, conversation: ConversationId) {
+        let _ = self.mailbox(conversation).try_send(Input::Look);
+    }
+
+    fn mailbox(self: &Arc<Self>, conversation: ConversationId) -> mpsc::Sender<Input> {
+        let entry = self.active.entry(conversation).or_insert_with(|| {
+            let (sender, receiver) = mpsc::channel(self.limits.mailbox_max);
+            let task = Task {
+                inner: self.clone(),
+                conversation,
+            };
+            self.spawn(task.run(sender.downgrade(), receiver));
+            sender
+        });
+        entry.clone()
+    }
+}
+
+struct Task {
+    inner: Arc<Inner>,
+    conversation: ConversationId,
+}
+
+impl Task {
+    async fn run(self, own: mpsc::WeakSender<Input>, mut mailbox: mpsc::Receiver<Input>) {
+        let mut inputs = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                count = mailbox.recv_many(&mut inputs, self.inner.limits.batch_max) => if count == 0 { return },
+                () = sleep(self.inner.limits.conversation_idle) => {
+                    if let Some(own) = own.upgrade() {
+                        self.inner.active.remove_if(&self.conversation, |_, other| other.same_channel(&own));
+                    }
+                    // What was posted meanwhile is still answered.
+                    mailbox.close();
+                    continue;
+                }
+            }
+            self.handle(inputs.drain(..)).await;
+        }
+    }
+
+    async fn handle(&self, inputs: impl Iterator<Item = Input>) {
+        let (mut items, mut answers, mut look) = (Vec::new(), Vec::new(), false);
+        for input in inputs {
+            match input {
+                Input::Append { item, answer } => {
+                    items.push(item);
+                    answers.push(answer);
+                }
+                Input::Heard(events) => self.deliver(events, Origin::Elsewhere).await,
+                Input::Look => look = true,
+            }
+        }
+        if !items.is_empty() {
+            look |= !self.append(items, answers).await;
+        }
+        if look {
+            self.look().await;
+        }
+    }
+
+    /// Appends a batch and answers; `false` when the outcome is unknown, so that the log must be looked at.
+    async fn append(
+        &self,
+        items: Vec<AppendItem>,
+        answers: Vec<oneshot::Sender<Result<Stored, CommandError>>>,
+    ) -> bool {
+        let inner = &self.inner;
+        let batch = Append {
+            conversation: self.conversation,
+            items,
+            limits: inner.limits.rules,
+        };
+        if is_planted(Bug::AckBeforeCommit) {
+            return self.append_planted(batch, answers).await;
+        }
+        let appended = match inner.store.append(batch).await {
+            Ok(appended) => appended,
+            Err(error) => {
+                tracing::warn!(%error, "append: outcome unknown");
+                metrics::counter!("chat_appends_unknown_total").increment(answers.len() as u64);
+                for answer in answers {
+                    let _ = answer.send(Err(CommandError::unavailable()));
+                }
+                return false;
+            }
+        };
+        inner.saw_epoch(appended.epoch);
+        let mut events = Vec::new();
+        for (outcome, answer) in appended.outcomes.into_iter().zip(answers) {
+            let _ = answer.send(match outcome {
+                Ok(ItemOutcome::First(event)) => {
+                    let stored = stored(&event);
+                    events.push(event);
+                    Ok(stored)
+                }
+                Ok(ItemOutcome::Duplicate(stored)) => Ok(stored),
+                Err(refusal) => Err(refusal.into()),
+            });
+        }
+        metrics::counter!("chat_events_appended_total").increment(events.len() as u64);
+        if !events.is_empty() {
+            self.ring(&events);
+            self.deliver(events, Origin::Here).await;
+        }
+        true
+    }
+
+    /// The planted bug: answers "stored" whatever the store says.
+    async fn append_planted(&self, batch: Append, answers: Vec<oneshot::Sender<Result<Stored, CommandError>>>) -> bool {
+        for (item, answer) in batch.items.iter().zip(answers) {
+            let id = item.command.id().expect("only durable commands are appended");
+            let position = Position::START;
+            let _ = answer.send(Ok(Stored {
+                conversation: self.conversation,
+                id,
+                seq: position.seq,
+                tag: position.tag,
+                at: self.inner.clock.now(),
+                duplicate: false,
+            }));
+        }
+        let _ = self.inner.store.append(batch).await;
+        false
+    }
+
+    /// Tells the other nodes, the users concerned, and the host.
+    fn ring(&self, events: &[Event]) {
+        let inner = &self.inner;
+        let topic = bell::topic_of_conversation(&self.conversation, inner.limits.topics);
+        inner.ring(topic, inner.bell_of(self.conversation, events));
+        for user in concerned(events) {
+            inner.ring_user(&user);
+        }
+        for event in events {
+            inner.after_commit(event);
+        }
+    }
+
+    /// Reads what the log has beyond what was delivered, and delivers it.
+    async fn look(&self) {
+        let inner = &self.inner;
+        while let Some((_, Some(delivered))) = inner.hub.receivers(self.conversation) {
+            let Some((events, head)) = self.read_after(delivered).await else {
+                return;
+            };
+            let Some(last) = events.last().map(Event::position) else {
+                if head.seq < delivered.seq {
+                    self.distrust(head);
+                }
+                return;
+            };
+            self.fan_out(events).await;
+            inner.hub.delivered(self.conversation, last);
+            if last.seq >= head.seq {
+                return;
+            }
+        }
+    }
+
+    /// A page of events after a position, and the head; `None` when the store does not say.
+    async fn read_after(&self, position: Position) -> Option<(Vec<Event>, Position)> {
+        let inner = &self.inner;
+        let query = LogQuery {
+            conversation: self.conversation,
+            viewer: None,
+            after: position.seq,
+            limit: inner.limits.page_events_max,
+            bytes: inner.limits.page_bytes_max,
+        };
+        match inner.store.log(query).await {
+            Ok(LogRead::Page(page)) => {
+                inner.saw_epoch(page.epoch);
+                if page.after != position.tag {
+                    self.distrust(page.head);
+                    return None;
+                }
+                let events = page.items.into_iter().filter_map(|item| match item {
+                    LogItem::Event(event) => Some(event),
+                    LogItem::Skip(_) => None,
+                });
+                Some((events.collect(), page.head))
+            }
+            Ok(LogRead::Ahead | LogRead::TooOld | LogRead::NotFound) => {
+                self.distrust(Position::START);
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "look: the store did not answer; reconcile will");
+                None
+            }
+        }
+    }
+
+    /// The log is not the one that was delivered: every session reads it again from where it stands.
+    fn distrust(&self, head: Position) {
+        tracing::warn!(conversation = %self.conversation, "the log went another way");
+        let Some((receivers, _)) = self.inner.hub.receivers(self.conversation) else {
+            return;
+        };
+        self.inner.hub.delivered(self.conversation, head);
+        for session in receivers.iter() {
+            session.distrust(self.conversation);
+        }
+    }
+
+    /// Delivers events that follow each other, after whatever the log has before them.
+    async fn deliver(&self, mut events: Vec<Event>, origin: Origin) {
+        let inner = &self.inner;
+        let Some((_, delivered)) = inner.hub.receivers(self.conversation) else {
+            return inner.poke_local(concerned(&events));
+        };
+        let (Some(first), Some(last)) = (events.first().map(|e| e.seq), events.last().map(Event::position)) else {
+            return;
+        };
+        if let Some(delivered) = delivered {
+            if first <= delivered.seq && origin == Origin::Here {
+                // A log that has become shorter, or a second task of this conversation: the log itself tells.
+                self.distrust(last);
+                return inner.poke_local(concerned(&events));
+            }
+            events.retain(|event| event.seq > delivered.seq);
+            if first > delivered.seq.next()
+                && let Some((mut missing, _)) = self.read_after(delivered).await
+            {
+                missing.retain(|event| event.seq < first);
+                self.fan_out(missing).await;
+            }
+        }
+        if events.is_empty() {
+            return;
+        }
+        // Sessions that miss something before `events` notice by themselves and read the log.
+        self.fan_out(events).await;
+        inner.hub.delivered(self.conversation, last);
+    }
+
+    /// Hands a stretch to every listener: the whole stretch, then the next receiver.
+    async fn fan_out(&self, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        let inner = &self.inner;
+        let concerned = concerned(&events);
+        let ends = Ends::of(&events);
+        let stretch: Vec<Arc<Delivery>> = events
+            .into_iter()
+            .map(|event| Delivery::event(event, &inner.memory))
+            .collect();
+        if let Some((receivers, _)) = inner.hub.receivers(self.conversation) {
+            metrics::counter!("chat_deliveries_total").increment((receivers.len() * stretch.len()) as u64);
+            let mut since = Instant::now();
+            for (index, session) in receivers.iter().enumerate() {
+                let end = if ends.is_empty() {
+                    None
+                } else {
+                    session.who().and_then(|who| ends.of_user(&who.user))
+                };
+                match end {
+                    None => session.offer(self.conversation, &stretch),
+                    Some(count) => session.offer_last(&inner.hub, self.conversation, &stretch[..count]),
+                }
+                if index % 16 == 15 && since.elapsed() >= inner.limits.fan_out_slice {
+                    tokio::task::yield_now().await;
+                    since = Instant::now();
+                }
+            }
+        }
+        inner.poke_local(concerned);
+    }
+}
+
+/// Where events come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Here,
+    Elsewhere,
+}
+
+fn stored(event: &Event) -> Stored {
+    Stored {
+        conversation: event.conversation,
+        id: event.id,
+        seq: event.seq,
+        tag: event.tag,
+        at: event.at,
+        duplicate: false,
+    }
+}
+
+/// The users whose memberships began with these events: their sessions have something new to listen to.
+fn concerned(events: &[Event]) -> BTreeSet<UserId> {
+    let mut users = BTreeSet::new();
+    for event in events {
+        match &event.kind {
+            EventKind::ConversationCreated(created) => users.extend(created.members.iter().map(|m| m.user.clone())),
+            EventKind::MemberJoined(joined) => {
+                users.insert(joined.member.user.clone());
+            }
+            EventKind::ConversationUpdated(_)
+            | EventKind::ConversationDeleted(_)
+            | EventKind::MemberLeft(_)
+            | EventKind::MemberRemoved(_)
+            | EventKind::MemberRoleChanged(_)
+            | EventKind::MessageNew(_)
+            | EventKind::MessageUpdated(_)
+            | EventKind::MessageDeleted(_)
+            | EventKind::ReactionAdded(_)
+            | EventKind::ReactionRemoved(_)
+            | EventKind::Unknown(_) => {}
+        }
+    }
+    users
+}
+
+/// Whose membership ends inside a stretch, and after how many of its events.
+#[derive(Default)]
+struct Ends {
+    users: BTreeMap<UserId, usize>,
+    everybody: Option<usize>,
+}
+
+impl Ends {
+    fn of(events: &[Event]) -> Self {
+        let mut ends = Self::default();
+        for (index, event) in events.iter().enumerate() {
+            match &event.kind {
+                EventKind::MemberLeft(left) => ends.end(&left.user, index + 1),
+                EventKind::MemberRemoved(removed) => ends.end(&removed.user, index + 1),
+                EventKind::ConversationDeleted(_) => ends.everybody = Some(index + 1),
+                _ => {}
+            }
+        }
+        ends
+    }
+
+    fn end(&mut self, user: &UserId, count: usize) {
+        self.users.entry(user.clone()).or_insert(count);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.everybody.is_none()
+    }
+
+    fn of_user(&self, user: &UserId) -> Option<usize> {
+        self.users.get(user).copied().or(self.everybody)
+    }
+}

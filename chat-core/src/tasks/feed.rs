@@ -1,0 +1,352 @@
+//! What a session reads from the store: the answer to resume, memberships that changed, and logs that it is behind in.
+//!
+//! One story, run by the session's own task beside everything else. Interest is registered before anything is read,
+//! so that what happens between the read and the live flow is noticed; live flow begins when a page reaches beyond
+//! everything that was offered meanwhile.
+
+use crate::engine::Inner;
+use crate::session::{PageEnd, Session, Work};
+use crate::store::{LogPage, LogQuery, LogRead, Membership, Memberships, StoreError};
+use chat_protocol::code::{CloseCode, ResetReason};
+use chat_protocol::conversation::InboxEntry;
+use chat_protocol::frame::{InboxPush, LogItem, Page, Reset, Resume, ServerFrame, Synced};
+use chat_protocol::id::{ConversationId, Position, Revision, UserId};
+use chat_protocol::planted::{Bug, is_planted};
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How long to wait before the store is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Feeds a session until it is dropped.
+pub(crate) async fn run(inner: Arc<Inner>, session: Arc<Session>, resume: Resume) {
+    let user = session
+        .who()
+        .expect("a session is identified before it is fed")
+        .user
+        .clone();
+    let feed = Feed { inner, session, user };
+    feed.resume(resume).await;
+    let mut last = None;
+    loop {
+        match feed.session.next_work(last) {
+            Work::Memberships(since) => feed.memberships(since).await,
+            Work::CatchUp(conversation, at) => {
+                last = Some(conversation);
+                feed.catch_up(conversation, at).await;
+            }
+            Work::Synced(revision) => feed.session.send(&ServerFrame::Synced(Synced { revision })),
+            Work::Nothing => feed.session.feed.notified().await,
+        }
+    }
+}
+
+struct Feed {
+    inner: Arc<Inner>,
+    session: Arc<Session>,
+    user: UserId,
+}
+
+/// How a conversation is begun at attach.
+enum Begin {
+    /// From the client's cursor.
+    Cursor(Position),
+    /// From the head of the entry that is sent: it is new to the client.
+    Entry,
+    /// As `Entry`, and the client is told to forget what it had.
+    Reset(ResetReason),
+}
+
+impl Feed {
+    // ---- resume ------------------------------------------------------------------------------------------------
+
+    async fn resume(&self, resume: Resume) {
+        let epoch = self.inner.epoch();
+        let (mut cursors, mut revision) = (BTreeMap::new(), resume.revision);
+        if resume.epoch == Some(epoch) {
+            cursors.extend(
+                resume
+                    .cursors
+                    .iter()
+                    .map(|cursor| (cursor.conversation, cursor.position())),
+            );
+        } else if resume.epoch.is_some() || !resume.cursors.is_empty() {
+            // Judged once and before membership: it tells nothing about any conversation.
+            self.send_reset(None, ResetReason::Epoch, None);
+            revision = None;
+        }
+        for (conversation, at) in &cursors {
+            self.listen(*conversation, *at);
+        }
+        let read = self.memberships_of(None).await;
+        if read.epoch != epoch {
+            return self.session.end(CloseCode::Restart, "restart");
+        }
+        let begin = self.judge(&read, &mut cursors, resume.max);
+        let news: Vec<ConversationId> = read
+            .memberships
+            .iter()
+            .filter(|m| {
+                revision.is_none_or(|had| m.revision > had) || !matches!(begin[&m.conversation], Begin::Cursor(_))
+            })
+            .map(|m| m.conversation)
+            .collect();
+        for membership in &read.memberships {
+            self.inner
+                .hub
+                .delivered_at_least(membership.conversation, membership.head);
+            if let Begin::Cursor(at) = begin[&membership.conversation] {
+                let at = if is_planted(Bug::ResumeAtHead) {
+                    membership.head
+                } else {
+                    at
+                };
+                self.session.place(membership.conversation, at, membership.head);
+            }
+        }
+        self.begin_entries(&news, &begin, read.revision).await;
+        for conversation in cursors.into_keys() {
+            self.unlisten(conversation);
+            self.send_reset(Some(conversation), ResetReason::NotFound, None);
+        }
+        self.session.attach(read.revision);
+    }
+
+    /// Decides for each membership how it begins; what is left in `cursors` belongs to no membership.
+    fn judge(
+        &self,
+        read: &Memberships,
+        cursors: &mut BTreeMap<ConversationId, Position>,
+        max: Option<u64>,
+    ) -> BTreeMap<ConversationId, Begin> {
+        let mut begin = BTreeMap::new();
+        for Membership { conversation, head, .. } in &read.memberships {
+            let how = match cursors.remove(conversation) {
+                None => {
+                    self.listen(*conversation, *head);
+                    Begin::Entry
+                }
+                Some(at) if at.seq > head.seq => Begin::Reset(ResetReason::Ahead),
+                Some(at) if at.seq == head.seq && at.tag != head.tag => Begin::Reset(ResetReason::Epoch),
+                Some(at) if max.is_some_and(|max| head.seq.0 - at.seq.0 > max) => Begin::Reset(ResetReason::TooOld),
+                Some(at) => Begin::Cursor(at),
+            };
+            begin.insert(*conversation, how);
+        }
+        begin
+    }
+
+    /// Sends the entries of these conversations, in pages at the pace at which the client reads; conversations that
+    /// are new or reset begin at the head of their entry.
+    async fn begin_entries(
+        &self,
+        conversations: &[ConversationId],
+        begin: &BTreeMap<ConversationId, Begin>,
+        revision: Revision,
+    ) {
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        for chunk in conversations.chunks(self.inner.limits.page_entries_max) {
+            let mut missing: BTreeSet<_> = chunk.iter().copied().collect();
+            for entry in self.entries_of(chunk).await {
+                let conversation = entry.conversation.id;
+                missing.remove(&conversation);
+                if let Some(Begin::Reset(reason)) = begin.get(&conversation) {
+                    let head = entry.head;
+                    self.session.room().await;
+                    self.send_reset(Some(conversation), reason.clone(), Some(entry));
+                    self.session.place(conversation, head, head);
+                    continue;
+                }
+                let length = entry_bytes(&entry);
+                if bytes + length > self.inner.limits.page_bytes_max && !page.is_empty() {
+                    self.send_inbox(std::mem::take(&mut page), begin, revision, false).await;
+                    bytes = 0;
+                }
+                bytes += length;
+                page.push(entry);
+            }
+            // A membership that ended between the two reads.
+            for conversation in missing {
+                self.unlisten(conversation);
+            }
+        }
+        self.send_inbox(page, begin, revision, true).await;
+    }
+
+    // ---- memberships that changed ------------------------------------------------------------------------------
+
+    async fn memberships(&self, since: Revision) {
+        let read = self.memberships_of(Some(since)).await;
+        self.inner.saw_epoch(read.epoch);
+        if read.revision <= since {
+            return;
+        }
+        let mut begin = BTreeMap::new();
+        for membership in &read.memberships {
+            let known = self.session.is_listening(membership.conversation);
+            let how = if known {
+                Begin::Cursor(membership.head)
+            } else {
+                Begin::Entry
+            };
+            if !known {
+                self.listen(membership.conversation, membership.head);
+                self.inner
+                    .hub
+                    .delivered_at_least(membership.conversation, membership.head);
+            }
+            begin.insert(membership.conversation, how);
+        }
+        let conversations: Vec<_> = begin.keys().copied().collect();
+        self.begin_entries(&conversations, &begin, read.revision).await;
+        self.session.memberships_read(read.revision);
+    }
+
+    // ---- logs --------------------------------------------------------------------------------------------------
+
+    async fn catch_up(&self, conversation: ConversationId, at: Position) {
+        let query = LogQuery {
+            conversation,
+            viewer: Some(self.user.clone()),
+            after: at.seq,
+            limit: self.inner.limits.page_events_max,
+            bytes: self.inner.limits.page_bytes_max,
+        };
+        match self.inner.store.log(query).await {
+            Ok(LogRead::Page(page)) if page.epoch != self.inner.epoch() => self.inner.saw_epoch(page.epoch),
+            Ok(LogRead::Page(page)) if page.after != at.tag => self.reset(conversation, ResetReason::Epoch).await,
+            Ok(LogRead::Page(page)) => self.take(conversation, at, page).await,
+            Ok(LogRead::Ahead) => self.reset(conversation, ResetReason::Ahead).await,
+            Ok(LogRead::TooOld) => self.reset(conversation, ResetReason::TooOld).await,
+            Ok(LogRead::NotFound) => {
+                self.unlisten(conversation);
+                self.send_reset(Some(conversation), ResetReason::NotFound, None);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "catching up: the store did not answer");
+                sleep(RETRY).await;
+            }
+        }
+    }
+
+    async fn take(&self, conversation: ConversationId, at: Position, page: LogPage) {
+        let to = page.items.last().map_or(at, LogItem::position);
+        let end = match page.ended {
+            Some(last) if to.seq >= last => PageEnd::Ended,
+            _ => PageEnd::More(page.head),
+        };
+        let empty = page.items.is_empty();
+        let more = to.seq < page.head.seq && !matches!(end, PageEnd::Ended);
+        let bytes = frame_of(conversation, page.items, more).map(|frame| self.session.format.write(&frame));
+        self.session
+            .take_page(&self.inner.hub, conversation, at, bytes, &end, to);
+        if empty && self.session.is_behind(conversation) {
+            // Something was offered that the store does not show yet: give it a moment.
+            sleep(RETRY / 10).await;
+        }
+    }
+
+    /// Tells the client to forget what it has of a conversation, and begins again at its head.
+    async fn reset(&self, conversation: ConversationId, reason: ResetReason) {
+        self.session.unsee(conversation);
+        match self.entries_of(&[conversation]).await.pop() {
+            Some(entry) => {
+                let head = entry.head;
+                self.send_reset(Some(conversation), reason, Some(entry));
+                self.session.place(conversation, head, head);
+            }
+            None => {
+                self.unlisten(conversation);
+                self.send_reset(Some(conversation), ResetReason::NotFound, None);
+            }
+        }
+    }
+
+    // ---- small steps -------------------------------------------------------------------------------------------
+
+    fn listen(&self, conversation: ConversationId, at: Position) {
+        self.session.listen(&self.inner.hub, conversation, at);
+    }
+
+    fn unlisten(&self, conversation: ConversationId) {
+        self.session.unlisten(&self.inner.hub, conversation);
+    }
+
+    fn send_reset(&self, conversation: Option<ConversationId>, reason: ResetReason, entry: Option<InboxEntry>) {
+        self.session.send(&ServerFrame::Reset(Reset {
+            conversation,
+            reason,
+            entry,
+        }));
+    }
+
+    /// Sends a page of entries; conversations that begin with theirs go on at its head, behind the page.
+    async fn send_inbox(
+        &self,
+        entries: Vec<InboxEntry>,
+        begin: &BTreeMap<ConversationId, Begin>,
+        revision: Revision,
+        last: bool,
+    ) {
+        self.session.room().await;
+        let heads: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.conversation.id, entry.head))
+            .collect();
+        self.session.send(&ServerFrame::Inbox(InboxPush {
+            entries,
+            revision,
+            last,
+        }));
+        for (conversation, head) in heads {
+            if matches!(begin.get(&conversation), Some(Begin::Entry)) {
+                self.session.place(conversation, head, head);
+            }
+        }
+    }
+
+    async fn memberships_of(&self, changed_after: Option<Revision>) -> Memberships {
+        until_answered(|| self.inner.store.memberships(&self.user, changed_after)).await
+    }
+
+    async fn entries_of(&self, conversations: &[ConversationId]) -> Vec<InboxEntry> {
+        until_answered(|| self.inner.store.entries(&self.user, conversations)).await
+    }
+}
+
+/// Asks the store again until it answers; the session's own deadlines end the wait.
+async fn until_answered<T, F: Future<Output = Result<T, StoreError>>>(mut ask: impl FnMut() -> F) -> T {
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => {
+                tracing::debug!(%error, "the store did not answer");
+                sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// The frame for a stretch of a log: a single item travels as itself.
+fn frame_of(conversation: ConversationId, mut items: Vec<LogItem>, more: bool) -> Option<ServerFrame> {
+    Some(match items.len() {
+        0 => return None,
+        1 => match items.remove(0) {
+            LogItem::Event(event) => ServerFrame::Event(event),
+            LogItem::Skip(skip) => ServerFrame::Skip(skip),
+        },
+        _ => ServerFrame::Page(Page {
+            conversation,
+            items,
+            more,
+        }),
+    })
+}
+
+/// About how long an entry is on the wire.
+fn entry_bytes(entry: &InboxEntry) -> usize {
+    chat_protocol::codec::Codec::Json.encode(entry).len()
+}

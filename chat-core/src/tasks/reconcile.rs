@@ -1,0 +1,100 @@
+//! What heals every lost bell: every few seconds the store is asked what changed, and the lease is renewed.
+
+use crate::engine::Inner;
+use crate::presence;
+use crate::store::Horizon;
+use chat_protocol::planted::{Bug, is_planted};
+use std::sync::Arc;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// Changes asked for at once.
+pub(crate) const CHANGES_MAX: usize = 1_000;
+
+/// At this share of the node's memory, in percent, the largest queues fall back to the log.
+const SHRINK_PERCENT: usize = 95;
+
+/// Asks the store what changed since the last answer, and has this node's listeners look.
+pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
+    loop {
+        tokio::select! {
+            biased;
+            () = sleep(inner.limits.reconcile_interval) => {}
+            () = inner.reconcile_now.notified() => {}
+        }
+        inner.rates.sweep();
+        inner.admission.sweep();
+        shrink(&inner);
+        if is_planted(Bug::NoReconcile) {
+            continue;
+        }
+        loop {
+            let asked = inner.store.heads_changed_since(Some(&horizon), CHANGES_MAX);
+            let changes = match timeout(inner.limits.store_timeout, asked).await {
+                Ok(Ok(changes)) => changes,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "reconcile: the store did not answer");
+                    break;
+                }
+                Err(_) => {
+                    tracing::warn!("reconcile: the store did not answer in time");
+                    break;
+                }
+            };
+            inner.saw_epoch(changes.epoch);
+            for head in &changes.heads {
+                let receivers = inner.hub.receivers(head.conversation);
+                if receivers.is_some_and(|(_, delivered)| delivered.is_some_and(|d| d != head.position)) {
+                    inner.look(head.conversation);
+                }
+            }
+            inner.poke_local(changes.users.into_iter().collect());
+            horizon = changes.horizon;
+            if !changes.more {
+                break;
+            }
+        }
+    }
+}
+
+/// Makes room when the node's memory runs short: the largest queues give up their events.
+fn shrink(inner: &Inner) {
+    let bound = inner.limits.node_queue_bytes_max / 100 * SHRINK_PERCENT;
+    let sessions = inner.hub.all_sessions();
+    let queued: usize = sessions.iter().map(|session| session.queued_bytes()).sum();
+    metrics::gauge!("chat_queued_bytes").set(queued as f64);
+    if inner.memory.used() < bound {
+        return;
+    }
+    let mut by_size: Vec<_> = sessions
+        .into_iter()
+        .map(|session| (session.queued_bytes(), session))
+        .collect();
+    by_size.sort_by_key(|(bytes, session)| (std::cmp::Reverse(*bytes), session.serial));
+    for (_, session) in by_size {
+        if inner.memory.used() < bound {
+            return;
+        }
+        session.shrink();
+    }
+}
+
+/// Keeps presence moving and this node's lease alive.
+pub(crate) async fn keep_presence(inner: Arc<Inner>) {
+    inner.presence(presence::Input::Tick);
+    loop {
+        if inner.take_lease_due() {
+            let asked = inner.store.renew_lease(inner.node, inner.limits.lease_ttl);
+            inner.presence(match timeout(inner.limits.store_timeout, asked).await {
+                Ok(Ok(leases)) => presence::Input::Leases(leases),
+                Ok(Err(_)) | Err(_) => presence::Input::LeaseFailed,
+            });
+            continue;
+        }
+        let deadline = inner.presence_deadline().max(Instant::now());
+        tokio::select! {
+            biased;
+            () = inner.presence_moved.notified() => {}
+            () = sleep_until(deadline) => inner.presence(presence::Input::Tick),
+        }
+    }
+}

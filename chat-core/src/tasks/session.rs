@@ -1,0 +1,538 @@
+//! The task of one connection: frames in, commands begun one after the other, what waits written, until the end.
+
+use super::feed;
+use crate::admission::Place;
+use crate::engine::Inner;
+use crate::error::CommandError;
+use crate::execute::{Begun, Caller};
+use crate::hooks::{AuthRequest, Identity};
+use crate::hub::Claim;
+use crate::presence;
+use crate::session::{Session, Who};
+use crate::store::Actor;
+use crate::transport::{Connection, Handshake, Incoming, Received};
+use chat_protocol::code::{CloseCode, ErrorCode, close_reason};
+use chat_protocol::command::{AuthRefresh, Command, Token};
+use chat_protocol::frame::{
+    HeartbeatTimes, Hello, Outcome, Reconnect, Refreshed, Reply, Resume, ServerFrame, SessionGrant, Welcome, WireLimits,
+};
+use chat_protocol::id::{SessionId, UserId};
+use chat_protocol::server_session::{Effect, Input, ServerSession};
+use chat_protocol::{check, frame};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// What the server can do beyond the plain protocol.
+const CAPABILITIES: [&str; 3] = ["typing", "presence", "receipts"];
+
+/// How long a connection that ends has for its last bytes.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Why a connection ends: with a close frame, or because it is gone.
+type Ending = Option<(CloseCode, Cow<'static, str>)>;
+
+type Answer = (u64, Result<Outcome, CommandError>);
+
+/// Runs a connection until it is over.
+pub(crate) async fn run(inner: Arc<Inner>, connection: Connection, place: Option<Place>) {
+    let Connection {
+        handshake,
+        mut incoming,
+        outlet,
+    } = connection;
+    let format = inner.formats.intern(handshake.codec, outlet.framing());
+    let session = Session::new(inner.next_serial(), format, outlet, &inner.limits, inner.memory.clone());
+    let machine = ServerSession::new(
+        inner.limits.connection.clone(),
+        handshake.codec,
+        Instant::now().into_std(),
+    );
+    let mut task = Task {
+        attached: Attached {
+            inner: inner.clone(),
+            session: session.clone(),
+            entered: false,
+        },
+        inner,
+        session,
+        machine,
+        handshake,
+        place,
+        effects: Vec::new(),
+        judging: None,
+        resume: Resume::default(),
+        feed: None,
+        requests: VecDeque::new(),
+        beginning: None,
+        answers: FuturesUnordered::new(),
+    };
+    let ending = task.serve(incoming.as_mut()).await;
+    task.farewell(incoming.as_mut(), ending).await;
+}
+
+struct Task {
+    /// Takes the session out of every index when the task is dropped, however it ends.
+    attached: Attached,
+    inner: Arc<Inner>,
+    session: Arc<Session>,
+    machine: ServerSession,
+    handshake: Handshake,
+    place: Option<Place>,
+    effects: Vec<Effect>,
+    judging: Option<BoxFuture<'static, (Hello, Judged)>>,
+    /// Collects the chunks of resume.
+    resume: Resume,
+    feed: Option<BoxFuture<'static, ()>>,
+    requests: VecDeque<(u64, Command)>,
+    /// The one command that is being begun; the next waits, so that the order sent is the order of effect.
+    beginning: Option<BoxFuture<'static, (u64, Begun)>>,
+    answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+}
+
+/// What woke the task.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the task's own frame")]
+enum Woken {
+    Received(Received),
+    Judged(Box<(Hello, Judged)>),
+    Begun(u64, Begun),
+    Answered(Answer),
+    Writable,
+    Nudged,
+    Deadline,
+}
+
+/// What the host said of a hello.
+enum Judged {
+    Admitted(Identity),
+    Refused,
+    TimedOut,
+}
+
+impl Task {
+    async fn serve(&mut self, incoming: &mut dyn Incoming) -> Ending {
+        loop {
+            if let Some(ending) = self.carry_out() {
+                return ending;
+            }
+            if let Some(ending) = self.is_over() {
+                return ending;
+            }
+            let woken = self.wait(incoming).await;
+            let now = Instant::now().into_std();
+            match woken {
+                Woken::Received(Received::Frame(bytes)) => {
+                    self.machine.handle(Input::Frame(bytes), now, &mut self.effects);
+                }
+                Woken::Received(Received::Answer(bytes)) => self.session.send_wire(bytes),
+                Woken::Received(Received::Closed(answer)) => {
+                    if let Some(bytes) = answer {
+                        self.session.send_wire(bytes);
+                    }
+                    return None;
+                }
+                Woken::Received(Received::Violation(code, reason)) => return Some((code, reason.into())),
+                Woken::Received(Received::Lost) => return None,
+                Woken::Judged(judged) => {
+                    let (hello, judged) = *judged;
+                    if let Some(ending) = self.judged(hello, judged).await {
+                        return ending;
+                    }
+                }
+                Woken::Begun(req, begun) => self.begun(req, begun),
+                Woken::Answered((req, result)) => self.answer(req, result, now),
+                Woken::Writable => {
+                    if self.session.flush().is_err() {
+                        return None;
+                    }
+                }
+                Woken::Nudged => {
+                    if self.session.take_verify() {
+                        self.session.send(&ServerFrame::Ping);
+                    }
+                }
+                Woken::Deadline => self.machine.handle(Input::Tick, now, &mut self.effects),
+            }
+        }
+    }
+
+    /// Waits for the next thing; every arm only says what happened.
+    async fn wait(&mut self, incoming: &mut dyn Incoming) -> Woken {
+        let session = &self.session;
+        let waiting_since = session.waiting_since();
+        let stalled = waiting_since.map(|since| since + self.inner.limits.write_stall_max);
+        let deadline = [self.machine.deadline().map(Instant::from_std), stalled]
+            .into_iter()
+            .flatten()
+            .min();
+        // The replies that wait count as commands in flight: a client that does not read is not read from.
+        let reads = self.machine.wants_frame(Instant::now().into_std())
+            && session.replies_waiting() < self.inner.limits.connection.commands_in_flight_max
+            && session.draining().is_none();
+        tokio::select! {
+            biased;
+            () = session.wake.notified() => Woken::Nudged,
+            Some((req, begun)) = maybe(&mut self.beginning) => Woken::Begun(req, begun),
+            Some(answer) = self.answers.next(), if !self.answers.is_empty() => Woken::Answered(answer),
+            Some(judged) = maybe(&mut self.judging) => Woken::Judged(Box::new(judged)),
+            () = async { session.outlet.writable().await.unwrap_or(()) }, if waiting_since.is_some() => Woken::Writable,
+            received = incoming.recv(), if reads => Woken::Received(received),
+            Some(()) = maybe(&mut self.feed) => Woken::Nudged,
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Woken::Deadline,
+        }
+    }
+
+    /// Whether something outside this task ended the session.
+    fn is_over(&self) -> Option<Ending> {
+        if self.session.is_lost() {
+            return Some(None);
+        }
+        if let Some((code, reason)) = self.session.ending() {
+            return Some(Some((code, reason.into())));
+        }
+        if let Some(since) = self.session.waiting_since()
+            && since.elapsed() >= self.inner.limits.write_stall_max
+        {
+            return Some(Some((CloseCode::SlowConsumer, CloseCode::SlowConsumer.reason().into())));
+        }
+        let idle = self.requests.is_empty() && self.beginning.is_none() && self.answers.is_empty();
+        match self.session.draining() {
+            Some(after_ms) if idle => {
+                self.session.send(&ServerFrame::Reconnect(Reconnect { after_ms }));
+                Some(Some((CloseCode::Restart, CloseCode::Restart.reason().into())))
+            }
+            _ => None,
+        }
+    }
+
+    /// Does what the machine says.
+    fn carry_out(&mut self) -> Option<Ending> {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Judge(hello) => {
+                    self.judging = Some(Box::pin(judge(self.inner.clone(), self.handshake.clone(), hello)))
+                }
+                Effect::Resume(chunk) => self.take_resume(chunk),
+                Effect::Run { req, command } => self.requests.push_back((req, command)),
+                Effect::Send(frame) => self.session.send(&frame),
+                Effect::Close(code, reason) => return Some(Some((code, reason))),
+            }
+        }
+        self.begin_next();
+        None
+    }
+
+    // ---- hello and resume --------------------------------------------------------------------------------------
+
+    async fn judged(&mut self, hello: Hello, judged: Judged) -> Option<Ending> {
+        let end = |code: CloseCode| Some(Some((code, Cow::from(code.reason()))));
+        let identity = match judged {
+            Judged::Admitted(identity) => identity,
+            Judged::Refused => return end(CloseCode::AuthFailed),
+            Judged::TimedOut => return end(CloseCode::Overload),
+        };
+        let now = self.inner.clock.now();
+        let expires_in = identity
+            .expires_at
+            .map(|at| Duration::from_millis(at.0.saturating_sub(now.0)));
+        if expires_in.is_some_and(|left| left.is_zero()) {
+            return end(CloseCode::AuthFailed);
+        }
+        if let Some(place) = &mut self.place {
+            place.authenticated();
+        }
+        let user = identity.user.clone();
+        let resumed = hello
+            .session
+            .filter(|grant| proves(&self.inner, grant, &user))
+            .map(|grant| grant.id);
+        let id = resumed.unwrap_or_else(|| SessionId::from_parts(now.0, self.inner.entropy.for_id()));
+        self.session.identify(Who {
+            user: user.clone(),
+            session: id,
+            attempt: hello.attempt,
+        });
+        match self.inner.hub.claim(id, hello.attempt, &self.session) {
+            Claim::Stale => return end(CloseCode::Replaced),
+            Claim::Taken(older) => {
+                if let Some(older) = older {
+                    older.end(CloseCode::Replaced, CloseCode::Replaced.reason());
+                    // Its place among the user's connections is this one's now.
+                    self.inner.hub.leave(&user, &older);
+                }
+            }
+        }
+        self.attached.entered = true;
+        let connections = self.inner.hub.enter(&user, &self.session);
+        self.inner.presence(presence::Input::Connected(user.clone()));
+        if connections > self.inner.limits.connections_per_user_max {
+            return end(CloseCode::ConnectionLimit);
+        }
+        if resumed.is_some() {
+            self.inner.ring_session(id, hello.attempt);
+        }
+        if let Err(error) = self.inner.keep_display(&identity).await {
+            tracing::warn!(%error, "what to show of a user was not kept");
+        }
+        self.machine.handle(
+            Input::Admitted { expires_in },
+            Instant::now().into_std(),
+            &mut self.effects,
+        );
+        let grant = SessionGrant {
+            id,
+            secret: secret(&self.inner, id, &user),
+        };
+        let capabilities = CAPABILITIES
+            .into_iter()
+            .filter(|known| hello.wants.iter().any(|wanted| wanted == known));
+        self.session.send(&ServerFrame::Welcome(Welcome {
+            session: grant,
+            user,
+            epoch: self.inner.epoch(),
+            limits: self.wire_limits(),
+            heartbeat: HeartbeatTimes {
+                interval_ms: millis(self.inner.limits.connection.heartbeat_interval),
+                timeout_ms: millis(self.inner.limits.connection.heartbeat_timeout),
+            },
+            capabilities: capabilities.map(str::to_owned).collect(),
+            at: now,
+            expires_in_ms: expires_in.map(millis),
+        }));
+        None
+    }
+
+    fn wire_limits(&self) -> WireLimits {
+        WireLimits {
+            frame_bytes_max: self.inner.limits.connection.frame_bytes_max as u64,
+            text_bytes_max: check::TEXT_BYTES_MAX as u64,
+            meta_bytes_max: check::META_BYTES_MAX as u64,
+            commands_in_flight_max: self.inner.limits.connection.commands_in_flight_max as u64,
+        }
+    }
+
+    fn take_resume(&mut self, chunk: Resume) {
+        let frame::Resume {
+            epoch,
+            revision,
+            cursors,
+            max,
+            last,
+        } = chunk;
+        self.resume.epoch = self.resume.epoch.or(epoch);
+        self.resume.revision = self.resume.revision.or(revision);
+        self.resume.max = self.resume.max.or(max);
+        self.resume.cursors.extend(cursors);
+        if last {
+            let resume = std::mem::take(&mut self.resume);
+            self.feed = Some(Box::pin(feed::run(self.inner.clone(), self.session.clone(), resume)));
+        }
+    }
+
+    // ---- commands ----------------------------------------------------------------------------------------------
+
+    fn begin_next(&mut self) {
+        if self.beginning.is_some() {
+            return;
+        }
+        let Some((req, command)) = self.requests.pop_front() else {
+            return;
+        };
+        let Some(who) = self.session.who() else { return };
+        let (inner, user) = (self.inner.clone(), who.user.clone());
+        if let Command::AuthRefresh(AuthRefresh { token }) = command {
+            let handshake = self.handshake.clone();
+            self.answers.push(Box::pin(async move {
+                (req, refresh(&inner, &handshake, &user, token).await)
+            }));
+            return self.begin_next();
+        }
+        let caller = Caller {
+            actor: Actor::User(user),
+            session: Some(self.session.clone()),
+        };
+        self.beginning = Some(Box::pin(async move { (req, inner.begin(&caller, command).await) }));
+    }
+
+    fn begun(&mut self, req: u64, begun: Begun) {
+        match begun {
+            Begun::Done(result) => self.answer(req, *result, Instant::now().into_std()),
+            Begun::Waiting(answer) => {
+                let inner = self.inner.clone();
+                self.answers
+                    .push(Box::pin(async move { (req, inner.finish(answer).await) }));
+            }
+        }
+    }
+
+    fn answer(&mut self, req: u64, result: Result<Outcome, CommandError>, now: std::time::Instant) {
+        if let Ok(Outcome::Refreshed(Refreshed { expires_in_ms })) = &result {
+            let expires_in = expires_in_ms.map(Duration::from_millis);
+            self.machine
+                .handle(Input::Refreshed { expires_in }, now, &mut self.effects);
+        }
+        self.session.send(&match result {
+            Ok(result) => ServerFrame::Reply(Reply { req, result }),
+            Err(error) => ServerFrame::Error(error.frame(req)),
+        });
+        self.machine.handle(Input::Answered, now, &mut self.effects);
+    }
+
+    // ---- the end -----------------------------------------------------------------------------------------------
+
+    /// Writes what waits and the close frame, as far as the socket takes them in a bounded time.
+    async fn farewell(&mut self, incoming: &mut dyn Incoming, ending: Ending) {
+        self.attached.detach();
+        if self.session.is_lost() {
+            return;
+        }
+        let closes = ending.is_some();
+        if let Some((code, reason)) = ending {
+            metrics::counter!("chat_closes_total", "code" => code.number().to_string()).increment(1);
+            let framing = self.session.format.framing();
+            if let Some(bytes) = (framing.close)(code, &close_reason(&reason)) {
+                self.session.send_wire(bytes);
+            }
+        }
+        let session = &self.session;
+        let _ = timeout(FAREWELL, async {
+            while session.waiting_since().is_some() {
+                if session.outlet.writable().await.is_err() || session.flush().is_err() {
+                    return;
+                }
+            }
+        })
+        .await;
+        if closes || self.session.waiting_since().is_none() {
+            let _ = timeout(FAREWELL * 2, incoming.linger()).await;
+        }
+    }
+}
+
+/// What takes a session out of every index.
+struct Attached {
+    inner: Arc<Inner>,
+    session: Arc<Session>,
+    entered: bool,
+}
+
+impl Attached {
+    fn detach(&mut self) {
+        let hub = &self.inner.hub;
+        self.session.unlisten_all(hub);
+        self.session.watch_users(hub, Vec::new());
+        self.session.watch_conversations(hub, Vec::new());
+        if std::mem::take(&mut self.entered)
+            && let Some(who) = self.session.who()
+        {
+            hub.leave(&who.user, &self.session);
+            hub.release(who.session, self.session.serial);
+            self.inner.presence(presence::Input::Disconnected(who.user.clone()));
+        }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}
+
+/// Finishes what is there, and waits for ever when nothing is.
+async fn maybe<T>(slot: &mut Option<BoxFuture<'static, T>>) -> Option<T> {
+    let value = slot.as_mut()?.await;
+    *slot = None;
+    Some(value)
+}
+
+/// Asks the host who somebody is.
+async fn judge(inner: Arc<Inner>, handshake: Handshake, hello: Hello) -> (Hello, Judged) {
+    if hello.token.is_none()
+        && hello.guest.is_none()
+        && let Some(identity) = handshake.identity.clone()
+    {
+        return (hello, Judged::Admitted(identity));
+    }
+    let request = AuthRequest {
+        token: hello.token.clone().or_else(|| handshake.token.clone()),
+        guest: hello.guest.clone(),
+        address: handshake.address,
+    };
+    let judged = match timeout(inner.limits.hook_timeout, inner.hooks.authenticate(request)).await {
+        Ok(Ok(identity)) => Judged::Admitted(identity),
+        Ok(Err(refused)) => {
+            tracing::info!(reason = %refused, "hello refused");
+            Judged::Refused
+        }
+        Err(_) => Judged::TimedOut,
+    };
+    (hello, judged)
+}
+
+/// Asks the host about a fresh token, which must be of the same user.
+async fn refresh(inner: &Inner, handshake: &Handshake, user: &UserId, token: Token) -> Result<Outcome, CommandError> {
+    let request = AuthRequest {
+        token: Some(token),
+        guest: None,
+        address: handshake.address,
+    };
+    let identity = match timeout(inner.limits.hook_timeout, inner.hooks.authenticate(request)).await {
+        Ok(Ok(identity)) if identity.user == *user => identity,
+        Ok(_) => {
+            return Err(CommandError::new(
+                ErrorCode::Forbidden,
+                "the token was refused: bring a fresh one",
+            ));
+        }
+        Err(_) => return Err(CommandError::unavailable()),
+    };
+    let now = inner.clock.now();
+    let expires_in_ms = identity.expires_at.map(|at| at.0.saturating_sub(now.0));
+    Ok(Outcome::Refreshed(Refreshed { expires_in_ms }))
+}
+
+/// The proof of a session: any node can check it, none has to remember it.
+fn proof(inner: &Inner, id: SessionId, user: &UserId) -> Hmac<Sha256> {
+    let mut mac =
+        <Hmac<Sha256> as Mac>::new_from_slice(&inner.identity.cluster_key.0).expect("HMAC takes a key of any length");
+    mac.update(b"chat session 1");
+    mac.update(id.as_uuid().as_bytes());
+    mac.update(user.as_str().as_bytes());
+    mac
+}
+
+fn secret(inner: &Inner, id: SessionId, user: &UserId) -> String {
+    proof(inner, id, user)
+        .finalize()
+        .into_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn proves(inner: &Inner, grant: &SessionGrant, user: &UserId) -> bool {
+    let Some(bytes) = unhex(&grant.secret) else {
+        return false;
+    };
+    proof(inner, grant.id, user).verify_slice(&bytes).is_ok()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || text.len() != 64 {
+        return None;
+    }
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
+        .collect()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

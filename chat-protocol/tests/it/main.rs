@@ -1,0 +1,6 @@
+//! The wire as others see it: golden files, the page that describes it, and random input.
+
+mod bad_input;
+mod golden;
+mod random;
+mod samples;

@@ -115,10 +115,15 @@ pub trait Store: Send + Sync + 'static {
     /// What changed since the horizon; without one, only where the horizon is now.
     async fn heads_changed_since(&self, horizon: Option<&Horizon>, limit: usize) -> Result<Changes, StoreError>;
 
-    /// Renews this node's lease by the store's clock, removes leases that ran out long ago, and tells all others.
+    /// Renews this node's lease by the store's clock, also when it ran out, and tells all others in the order of node
+    /// ids.
+    ///
+    /// A lease that ran out stays listed with nothing remaining for at least a minute, then it may be removed. One that
+    /// is missing earlier was given back: its users are coming back elsewhere, while those of a lease that ran out are
+    /// gone at once.
     async fn renew_lease(&self, node: NodeId, ttl: Duration) -> Result<Vec<Lease>, StoreError>;
 
-    /// Gives this node's lease back.
+    /// Gives this node's lease back: it is listed no longer. It is no error when there is none.
     async fn release_lease(&self, node: NodeId) -> Result<(), StoreError>;
 
     /// Keeps a user's display data; answers whether it changed.

@@ -374,12 +374,7 @@ impl Inner {
         }
         sharing.sort();
         sharing.dedup();
-        session.watch_users(&self.hub, sharing.clone());
-        for user in sharing {
-            let state = self.presence_of(&user);
-            let delivery = crate::delivery::Delivery::signal(Signal::Presence(state), &self.memory);
-            session.signal(chat_protocol::signal::SignalKey::Presence(user), &delivery);
-        }
+        self.watch_users(session, sharing);
         Ok(Outcome::Done {})
     }
 

@@ -13,6 +13,7 @@ use crate::limits::Limits;
 use crate::presence::{self, Presence, PresenceTimes};
 use crate::rates::Rates;
 use crate::receipts::Receipts;
+use crate::session::Session;
 use crate::store::{Horizon, Store, StoreError, StoreIdentity};
 use crate::tasks::{bells, conversation, reconcile};
 use crate::transport::Stop;
@@ -25,7 +26,7 @@ use dashmap::DashMap;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
@@ -324,11 +325,10 @@ impl Inner {
 
     /// Feeds the presence machine and carries out what it says.
     pub(crate) fn presence(&self, input: presence::Input) {
+        // Carried out under the machine's lock: two changes of one user must reach watchers in their order.
+        let mut machine = self.presence_machine();
         let mut effects = Vec::new();
-        {
-            let mut machine = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
-            machine.handle(input, Instant::now().into_std(), &mut effects);
-        }
+        machine.handle(input, Instant::now().into_std(), &mut effects);
         for effect in effects {
             match effect {
                 presence::Effect::Publish(bell) => self.ring_bell(Topic::Nodes, &bell),
@@ -352,13 +352,26 @@ impl Inner {
         self.lease_due.swap(false, Ordering::Relaxed)
     }
 
+    fn presence_machine(&self) -> MutexGuard<'_, Presence> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn presence_deadline(&self) -> Instant {
-        Instant::from_std(self.presence.lock().unwrap_or_else(PoisonError::into_inner).deadline())
+        Instant::from_std(self.presence_machine().deadline())
+    }
+
+    /// Begins to watch these users: their state first, then every change.
+    pub(crate) fn watch_users(&self, session: &Arc<Session>, users: Vec<UserId>) {
+        let machine = self.presence_machine();
+        session.watch_users(&self.hub, users.clone());
+        for user in users {
+            let state = Signal::Presence(machine.state_of(&user, Instant::now().into_std()));
+            session.signal(state.key(), &Delivery::signal(state, &self.memory));
+        }
     }
 
     pub(crate) fn presence_of(&self, user: &UserId) -> PresenceSignal {
-        let machine = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
-        machine.state_of(user, Instant::now().into_std())
+        self.presence_machine().state_of(user, Instant::now().into_std())
     }
 
     // ---- drain -------------------------------------------------------------------------------------------------
@@ -380,12 +393,13 @@ impl Inner {
             session.end(CloseCode::Restart, "restart");
         }
         let _ = tokio::time::timeout(Duration::from_secs(2), self.admission.emptied()).await;
-        let _ = tokio::time::timeout(self.limits.store_timeout, self.store.release_lease(self.node)).await;
         self.ended.cancel();
         self.active.clear();
         self.tasks.close();
         let _ = tokio::time::timeout(self.limits.store_timeout, self.tasks.wait()).await;
         self.killed.cancel();
+        // Last of all, so that no renewal comes behind it.
+        let _ = tokio::time::timeout(self.limits.store_timeout, self.store.release_lease(self.node)).await;
     }
 }
 

@@ -237,6 +237,9 @@ impl Task {
             Judged::Refused => return end(CloseCode::AuthFailed),
             Judged::TimedOut => return end(CloseCode::Overload),
         };
+        if self.inner.is_draining() {
+            return end(CloseCode::Restart);
+        }
         let now = self.inner.clock.now();
         let expires_in = identity
             .expires_at

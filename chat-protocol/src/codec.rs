@@ -1,6 +1,6 @@
 //! The two codecs over one model.
 //!
-//! Writing is serde's. Reading goes in two steps: bytes become a [`tree`], by a reader of our own for each codec, which
+//! Writing is serde's. Reading goes in two steps: bytes become a tree, by a reader of our own for each codec, which
 //! bounds depth and memory before anything recurses; the tree becomes a frame, **strictly** for what clients send
 //! (a struct only from a map, no unknown field in a command, integers below 2^53) and **leniently** for what servers
 //! send, so that an older client lives with a newer server.

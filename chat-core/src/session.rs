@@ -29,6 +29,21 @@ pub(crate) struct Who {
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
     pub(crate) attempt: u64,
+    /// The capabilities in force: no frame kind outside them is sent.
+    pub(crate) capabilities: BTreeSet<&'static str>,
+}
+
+/// What a server can do beyond the plain protocol, by the names in hello and welcome.
+pub(crate) const CAPABILITIES: [&str; 3] = ["typing", "presence", "receipts"];
+
+/// The capability that a signal belongs to.
+fn capability(key: &SignalKey) -> Option<&'static str> {
+    match key {
+        SignalKey::Typing(..) => Some("typing"),
+        SignalKey::Presence(_) | SignalKey::Display(_) => Some("presence"),
+        SignalKey::Marks(..) => Some("receipts"),
+        SignalKey::Unknown(_) => None,
+    }
 }
 
 /// Why a session has to end.
@@ -175,8 +190,12 @@ impl Session {
         }
     }
 
-    /// Sends a signal; while the socket takes nothing only the latest of its key is kept.
+    /// Sends a signal, if the client wants its kind; while the socket takes nothing only the latest of its key is kept.
     pub(crate) fn signal(&self, key: SignalKey, delivery: &Delivery) {
+        let wanted = |who: &Who| capability(&key).is_some_and(|name| who.capabilities.contains(name));
+        if !self.who().is_some_and(wanted) {
+            return;
+        }
         let bytes = delivery.bytes(&self.format);
         let mut state = self.state();
         if state.lost || !state.attached {

@@ -8,7 +8,7 @@ use crate::execute::{Begun, Caller};
 use crate::hooks::{AuthRequest, Identity};
 use crate::hub::Claim;
 use crate::presence;
-use crate::session::{Session, Who};
+use crate::session::{CAPABILITIES, Session, Who};
 use crate::store::Actor;
 use crate::transport::{Connection, Handshake, Incoming, Received};
 use chat_protocol::code::{CloseCode, ErrorCode, close_reason};
@@ -24,13 +24,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
-
-/// What the server can do beyond the plain protocol.
-const CAPABILITIES: [&str; 3] = ["typing", "presence", "receipts"];
 
 /// How long a connection that ends has for its last bytes.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -256,10 +253,13 @@ impl Task {
             .filter(|grant| proves(&self.inner, grant, &user))
             .map(|grant| grant.id);
         let id = resumed.unwrap_or_else(|| SessionId::from_parts(now.0, self.inner.entropy.for_id()));
+        let wanted = |known: &&str| hello.wants.iter().any(|wanted| wanted == known);
+        let capabilities: BTreeSet<&'static str> = CAPABILITIES.into_iter().filter(wanted).collect();
         self.session.identify(Who {
             user: user.clone(),
             session: id,
             attempt: hello.attempt,
+            capabilities: capabilities.clone(),
         });
         match self.inner.hub.claim(id, hello.attempt, &self.session) {
             Claim::Stale => return end(CloseCode::Replaced),
@@ -292,9 +292,6 @@ impl Task {
             id,
             secret: secret(&self.inner, id, &user),
         };
-        let capabilities = CAPABILITIES
-            .into_iter()
-            .filter(|known| hello.wants.iter().any(|wanted| wanted == known));
         self.session.send(&ServerFrame::Welcome(Welcome {
             session: grant,
             user,
@@ -304,7 +301,7 @@ impl Task {
                 interval_ms: millis(self.inner.limits.connection.heartbeat_interval),
                 timeout_ms: millis(self.inner.limits.connection.heartbeat_timeout),
             },
-            capabilities: capabilities.map(str::to_owned).collect(),
+            capabilities: capabilities.into_iter().map(str::to_owned).collect(),
             at: now,
             expires_in_ms: expires_in.map(millis),
         }));

@@ -35,3 +35,4 @@ macro_rules! promises {
 }
 
 pub mod backplane;
+pub mod transport;

@@ -4,3 +4,4 @@
 
 pub mod backplane;
 pub mod contract;
+pub mod transport;

@@ -106,18 +106,25 @@ impl Reader {
 
     /// Reads and judges a header, before anything of its payload is kept.
     fn header(&self, input: &mut BytesMut) -> Result<Option<Awaited>, Broken> {
+        // Judged before the rest of the header has come: who speaks something else may never send it.
+        if let [first, second, ..] = input[..] {
+            if first & 0x70 != 0 {
+                return Err(protocol("reserved bits are set, no extension was agreed on"));
+            }
+            if matches!(first & 0x0f, 3..=7 | 11..) {
+                return Err(protocol("unknown opcode"));
+            }
+            if second & 0x80 == 0 {
+                return Err(protocol("a client's frames must be masked"));
+            }
+        }
         let mut cursor = Cursor::new(&input[..]);
-        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| protocol("unknown opcode"))?;
+        let parsed = FrameHeader::parse(&mut cursor).map_err(|_| protocol("a broken header"))?;
         let Some((header, length)) = parsed else {
             return Ok(None);
         };
         let taken = cursor.position();
-        if header.rsv1 || header.rsv2 || header.rsv3 {
-            return Err(protocol("reserved bits are set, no extension was agreed on"));
-        }
-        let Some(mask) = header.mask else {
-            return Err(protocol("a client's frames must be masked"));
-        };
+        let mask = header.mask.unwrap_or_default();
         if taken != header.len(length) as u64 {
             return Err(protocol("the length is not in its shortest form"));
         }

@@ -4,3 +4,4 @@
 
 mod alone;
 mod in_process_backplane;
+mod in_process_transport;

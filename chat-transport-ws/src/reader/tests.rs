@@ -128,6 +128,13 @@ fn broken_frames_are_1002() {
 }
 
 #[test]
+fn who_speaks_something_else_is_told_after_two_bytes() {
+    assert_eq!(code(b"\xff\xff"), Some(CloseCode::Protocol));
+    assert_eq!(code(b"GE"), Some(CloseCode::Protocol));
+    assert_eq!(code(b"\x81\xff"), None, "the rest may be well");
+}
+
+#[test]
 fn text_that_is_not_utf8_is_1007() {
     assert_eq!(code(&frame(FINAL | TEXT, &[0xff])), Some(CloseCode::InvalidUtf8));
     let cut = [frame(TEXT, "ü".as_bytes()), frame(FINAL, &"ü".as_bytes()[..1])].concat();

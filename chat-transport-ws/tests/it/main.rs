@@ -1,7 +1,9 @@
 //! WebSocket over real sockets: what a peer sees, byte by byte where it matters.
 
 mod broken_rules;
+mod contract;
 mod door;
 mod handshakes;
 mod mounted;
+mod opaque;
 mod session;

@@ -1,6 +1,7 @@
 //! The service in hosts that somebody else wrote: plain hyper, hyper-util's `auto`, and a stream that is no socket.
 
 use crate::door::{Peer, frame, handshake};
+use crate::opaque::Opaque;
 use chat_core::Identity;
 use chat_core::engine::Acceptor;
 use chat_core::id::UserId;
@@ -11,35 +12,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower_service::Service;
-
-/// A stream that cannot be recognised as a socket, as TLS cannot.
-struct Opaque(TcpStream);
-
-impl AsyncRead for Opaque {
-    fn poll_read(mut self: Pin<&mut Self>, c: &mut Context<'_>, b: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(c, b)
-    }
-}
-
-impl AsyncWrite for Opaque {
-    fn poll_write(mut self: Pin<&mut Self>, c: &mut Context<'_>, b: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(c, b)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, c: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(c)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, c: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(c)
-    }
-}
 
 #[derive(Clone, Copy)]
 enum Host {

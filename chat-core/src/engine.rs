@@ -84,7 +84,7 @@ impl Engine {
     /// Says that a conversation's log may have grown: after a host's own transaction. Without it, reconcile sees it
     /// a few seconds later.
     pub fn ring(&self, conversation: ConversationId) {
-        self.inner.look(conversation);
+        self.inner.nudge(conversation, crate::tasks::conversation::Input::Look);
         self.inner.ring_look(conversation);
     }
 

@@ -72,6 +72,8 @@ struct State {
     revision: Revision,
     /// Memberships changed since.
     poked: bool,
+    /// Conversations whose membership ended: a newer one may have been read before the end was delivered.
+    rechecks: BTreeSet<ConversationId>,
     /// Whether resume has been answered: before it no event flows.
     attached: bool,
     lost: bool,
@@ -102,6 +104,8 @@ struct Place {
 pub(crate) enum Work {
     /// Memberships changed since this revision.
     Memberships(Revision),
+    /// The membership in a conversation ended: is there a newer one?
+    Recheck(ConversationId),
     /// A conversation is behind.
     CatchUp(ConversationId, Position),
     /// Everything that resume promised was sent.
@@ -138,6 +142,7 @@ impl Session {
                 syncing: None,
                 revision: Revision::ZERO,
                 poked: false,
+                rechecks: BTreeSet::new(),
                 attached: false,
                 lost: false,
                 ending: None,
@@ -229,9 +234,15 @@ impl Session {
         }
         // Under the session's lock, so that a new membership that is read meanwhile registers after this.
         if state.places.get(&conversation).is_some_and(|place| place.live) {
-            state.forget(conversation);
-            hub.unlisten(conversation, self.serial);
+            self.end_place(&mut state, hub, conversation);
         }
+    }
+
+    fn end_place(&self, state: &mut State, hub: &Hub, conversation: ConversationId) {
+        state.forget(conversation);
+        hub.unlisten(conversation, self.serial);
+        state.rechecks.insert(conversation);
+        self.feed.notify_one();
     }
 
     fn offer_locked(&self, state: &mut State, conversation: ConversationId, stretch: &[Arc<Delivery>]) {
@@ -572,10 +583,7 @@ impl Session {
             state.move_to(conversation, to);
         }
         match end {
-            PageEnd::Ended => {
-                state.forget(conversation);
-                hub.unlisten(conversation, self.serial);
-            }
+            PageEnd::Ended => self.end_place(&mut state, hub, conversation),
             PageEnd::More(head) => {
                 let caught_up = to.seq >= head.seq && (place.seen <= to.seq || is_planted(Bug::LiveWithoutBackfill));
                 if caught_up {
@@ -625,6 +633,9 @@ impl Session {
         }
         if std::mem::take(&mut state.poked) {
             return Work::Memberships(state.revision);
+        }
+        if let Some(conversation) = state.rechecks.pop_first() {
+            return Work::Recheck(conversation);
         }
         use std::ops::Bound::{Excluded, Unbounded};
         let beyond = after.and_then(|after| state.behind.range((Excluded(after), Unbounded)).next().copied());

@@ -8,7 +8,7 @@ use crate::presence;
 use bytes::Bytes;
 use chat_protocol::code::CloseCode;
 use chat_protocol::event::Event;
-use chat_protocol::id::NodeId;
+use chat_protocol::id::{ConversationId, NodeId};
 use chat_protocol::signal::{DisplaySignal, Signal};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(crate) async fn hear(inner: Arc<Inner>) {
         match inner.backplane.recv().await {
             Rung::Bell(bytes) => {
                 if let Some((node, bell)) = inner.bell_codec.open(&bytes) {
-                    heard(&inner, node, bell).await;
+                    heard(&inner, node, bell);
                 }
             }
             Rung::Resync => {
@@ -42,7 +42,14 @@ pub(crate) async fn hear(inner: Arc<Inner>) {
     }
 }
 
-async fn heard(inner: &Arc<Inner>, node: NodeId, bell: Bell) {
+/// A conversation that has too much to do to listen is looked at by the next reconcile.
+fn heard_of(inner: &Arc<Inner>, conversation: ConversationId, input: conversation::Input) {
+    if !inner.nudge(conversation, input) {
+        metrics::counter!("chat_bells_dropped_total").increment(1);
+    }
+}
+
+fn heard(inner: &Arc<Inner>, node: NodeId, bell: Bell) {
     metrics::counter!("chat_bells_heard_total").increment(1);
     match bell {
         Bell::Events {
@@ -51,12 +58,12 @@ async fn heard(inner: &Arc<Inner>, node: NodeId, bell: Bell) {
             events,
         } if epoch == inner.epoch() => {
             if inner.hub.has_listeners(conversation) {
-                inner.post(conversation, conversation::Input::Heard(events)).await;
+                heard_of(inner, conversation, conversation::Input::Heard(events));
             }
         }
         Bell::Head { conversation, .. } => {
             if inner.hub.has_listeners(conversation) {
-                inner.look(conversation);
+                heard_of(inner, conversation, conversation::Input::Look);
             }
         }
         Bell::Events { .. } => inner.reconcile_now.notify_one(),

@@ -49,9 +49,18 @@ impl Inner {
         }
     }
 
-    /// Asks the conversation's task to look at the log, unless it has enough to do already.
-    pub(crate) fn look(self: &Arc<Self>, conversation: ConversationId) {
-        let _ = self.mailbox(conversation).try_send(Input::Look);
+    /// Hands something to the conversation's task without waiting; `false` when it has enough to do already.
+    pub(crate) fn nudge(self: &Arc<Self>, conversation: ConversationId, mut input: Input) -> bool {
+        loop {
+            let mailbox = self.mailbox(conversation);
+            match mailbox.try_send(input) {
+                Ok(()) => return true,
+                Err(mpsc::error::TrySendError::Full(_)) => return false,
+                Err(mpsc::error::TrySendError::Closed(back)) => input = back,
+            }
+            self.active
+                .remove_if(&conversation, |_, other| other.same_channel(&mailbox));
+        }
     }
 
     fn mailbox(self: &Arc<Self>, conversation: ConversationId) -> mpsc::Sender<Input> {

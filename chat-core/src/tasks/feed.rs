@@ -34,6 +34,7 @@ pub(crate) async fn run(inner: Arc<Inner>, session: Arc<Session>, resume: Resume
     loop {
         match feed.session.next_work(last) {
             Work::Memberships(since) => feed.memberships(since).await,
+            Work::Recheck(conversation) => feed.recheck(conversation).await,
             Work::CatchUp(conversation, at) => {
                 last = Some(conversation);
                 feed.catch_up(conversation, at).await;
@@ -109,6 +110,7 @@ impl Feed {
         }
         self.begin_entries(&news, &begin, read.revision).await;
         for conversation in cursors.into_keys() {
+            self.session.room().await;
             self.unlisten(conversation);
             self.send_reset(Some(conversation), ResetReason::NotFound, None);
         }
@@ -203,6 +205,23 @@ impl Feed {
         let conversations: Vec<_> = begin.keys().copied().collect();
         self.begin_entries(&conversations, &begin, read.revision).await;
         self.session.memberships_read(read.revision);
+    }
+
+    /// A membership ended here; one that began later may have been read before, and its entry was for nothing.
+    async fn recheck(&self, conversation: ConversationId) {
+        if self.session.is_listening(conversation) {
+            return;
+        }
+        self.listen(conversation, Position::START);
+        match self.entries_of(&[conversation]).await.pop() {
+            Some(entry) => {
+                let begin = BTreeMap::from([(conversation, Begin::Entry)]);
+                let revision = entry.revision;
+                self.inner.hub.delivered_at_least(conversation, entry.head);
+                self.send_inbox(vec![entry], &begin, revision, true).await;
+            }
+            None => self.unlisten(conversation),
+        }
     }
 
     // ---- logs --------------------------------------------------------------------------------------------------

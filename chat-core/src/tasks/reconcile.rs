@@ -3,23 +3,31 @@
 use crate::engine::Inner;
 use crate::presence;
 use crate::store::Horizon;
+use crate::tasks::conversation::Input;
 use chat_protocol::planted::{Bug, is_planted};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Changes asked for at once.
 pub(crate) const CHANGES_MAX: usize = 1_000;
+
+/// A reconcile that is asked for early waits so long for others who ask.
+const EARLY: Duration = Duration::from_millis(100);
 
 /// At this share of the node's memory, in percent, the largest queues fall back to the log.
 const SHRINK_PERCENT: usize = 95;
 
 /// Asks the store what changed since the last answer, and has this node's listeners look.
 pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
+    // Conversations whose task had too much to do to be asked.
+    let mut unasked = BTreeSet::new();
     loop {
         tokio::select! {
             biased;
             () = sleep(inner.limits.reconcile_interval) => {}
-            () = inner.reconcile_now.notified() => {}
+            () = async { inner.reconcile_now.notified().await; sleep(EARLY).await } => {}
         }
         inner.rates.sweep();
         inner.admission.sweep();
@@ -44,7 +52,7 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
             for head in &changes.heads {
                 let receivers = inner.hub.receivers(head.conversation);
                 if receivers.is_some_and(|(_, delivered)| delivered.is_some_and(|d| d != head.position)) {
-                    inner.look(head.conversation);
+                    unasked.insert(head.conversation);
                 }
             }
             inner.poke_local(changes.users.into_iter().collect());
@@ -53,6 +61,7 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
                 break;
             }
         }
+        unasked.retain(|conversation| !inner.nudge(*conversation, Input::Look));
     }
 }
 

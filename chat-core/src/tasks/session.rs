@@ -280,8 +280,9 @@ impl Task {
         if resumed.is_some() {
             self.inner.ring_session(id, hello.attempt);
         }
-        if let Err(error) = self.inner.keep_display(&identity).await {
-            tracing::warn!(%error, "what to show of a user was not kept");
+        let kept = timeout(self.inner.limits.store_timeout, self.inner.keep_display(&identity)).await;
+        if !matches!(kept, Ok(Ok(()))) {
+            tracing::warn!("what to show of a user was not kept: the store did not answer");
         }
         self.machine.handle(
             Input::Admitted { expires_in },

@@ -13,7 +13,9 @@ use chat_protocol::message::{Attachment, Content, Message, Reaction};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::{Map, Value};
+use std::hash::{BuildHasher, RandomState};
 
 fn uuid() -> impl Strategy<Value = uuid::Uuid> {
     (1..=u128::MAX).prop_map(uuid::Uuid::from_u128)
@@ -241,8 +243,21 @@ fn spoiled() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A seed of its own for each run, printed when a test fails; `PROPTEST_RNG_SEED=SEED` repeats it.
+#[expect(clippy::print_stdout, reason = "a test's own output, shown when it fails")]
+fn seeded() -> ProptestConfig {
+    let mut config = ProptestConfig::default();
+    if matches!(config.rng_seed, RngSeed::Random) {
+        config.rng_seed = RngSeed::Fixed(RandomState::new().hash_one(()));
+    }
+    println!("PROPTEST_RNG_SEED={}", config.rng_seed);
+    config.cases = 512;
+    config.failure_persistence = None;
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(seeded())]
 
     #[test]
     fn what_a_client_means_survives_both_codecs(frame in client_frame()) {

@@ -4,13 +4,12 @@
 //! order of calls. It starts no task.
 
 mod inbox;
-mod random;
 
+use crate::random::Random;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chat_core::backplane::{Backplane, BackplaneError, Rung, Topic};
 use inbox::Inbox;
-use random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -163,11 +162,11 @@ impl State {
     fn publish(&mut self, topic: Topic, bell: &Bytes, now: Instant) {
         self.tally.published += 1;
         for node in self.nodes.values_mut().filter(|node| node.listens.contains(&topic)) {
-            if node.link != Link::Up || self.random.is_below(self.faults.loss) {
+            if node.link != Link::Up || self.random.chance(self.faults.loss) {
                 self.tally.lost += 1;
                 continue;
             }
-            let copies = if self.random.is_below(self.faults.repeat) { 2 } else { 1 };
+            let copies = if self.random.chance(self.faults.repeat) { 2 } else { 1 };
             for _ in 0..copies {
                 let due = now + self.random.between(&self.faults.delay);
                 self.next += 1;

@@ -35,4 +35,5 @@ macro_rules! promises {
 }
 
 pub mod backplane;
+pub mod store;
 pub mod transport;

@@ -1,7 +1,18 @@
 //! What must hold: contract suites for every door of chat-core, the in-process transport and backplane, and the seeded
 //! simulator.
+//!
+//! * the promises of the doors: [`contract`]
+//! * doors in this process: [`transport`], and those that go wrong as they are told, [`backplane`], [`failing_store`]
+//! * chance and time that a test decides: [`random`], [`clock`]
 #![forbid(unsafe_code)]
 
 pub mod backplane;
+pub mod clock;
 pub mod contract;
+pub mod failing_store;
+pub mod random;
 pub mod transport;
+
+pub use clock::ManualClock;
+pub use failing_store::{FailingStore, StoreFaults};
+pub use random::Random;

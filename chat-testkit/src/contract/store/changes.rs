@@ -1,0 +1,101 @@
+//! What changed since a horizon.
+
+use super::StoreFixture;
+use super::scene::{Scene, by, user};
+use chat_core::id::{ConversationId, Position, UserId};
+use chat_core::store::{Horizon, InboxChange};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Reads on from a horizon until there is no more for now.
+async fn read(
+    scene: &Scene,
+    horizon: &mut Horizon,
+    limit: usize,
+) -> (BTreeMap<ConversationId, Position>, BTreeSet<UserId>) {
+    let (mut heads, mut users) = (BTreeMap::new(), BTreeSet::new());
+    loop {
+        let changes = scene.store.heads_changed_since(Some(horizon), limit).await.unwrap();
+        assert!(changes.heads.len() + changes.users.len() <= 2 * limit, "a page is bounded");
+        heads.extend(changes.heads.into_iter().map(|head| (head.conversation, head.position)));
+        users.extend(changes.users);
+        *horizon = changes.horizon;
+        if !changes.more {
+            return (heads, users);
+        }
+    }
+}
+
+/// Without a horizon a reader is told where it is now; then which logs grew and whose revision rose.
+pub async fn a_horizon_begins_now_and_tells_what_changes(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let (one, two) = (scene.group(&["ann", "bob"]).await, scene.group(&["ann"]).await);
+    let now = scene.store.heads_changed_since(None, 100).await.unwrap();
+    assert!(now.heads.is_empty() && now.users.is_empty() && !now.more);
+    assert_eq!(now.epoch, scene.store.identity().await.unwrap().epoch);
+    let start = now.horizon;
+
+    scene.send_many(one, "ann", 3).await;
+    let mut horizon = start.clone();
+    let (heads, _) = read(&scene, &mut horizon, 100).await;
+    assert_eq!(heads.get(&one), Some(&scene.head(one).await));
+    scene.set("bob", one, InboxChange::Muted(true)).await;
+    scene.send(two, "ann", "hello").await;
+    scene.add(two, "carl").await;
+    let (heads, users) = read(&scene, &mut horizon, 100).await;
+    assert_eq!(heads.get(&two), Some(&scene.head(two).await));
+    assert!(users.contains(&user("bob")) && users.contains(&user("carl")), "{users:?}");
+    scene.end(one).await;
+    let (heads, users) = read(&scene, &mut horizon, 100).await;
+    assert!(heads.contains_key(&one), "the end of a log is a change");
+    assert!(users.contains(&user("ann")) && users.contains(&user("bob")));
+
+    // A reader that fell behind, and one on another node, are told all of it.
+    let (heads, users) = read(&scene.through(fixture.another()), &mut start.clone(), 100).await;
+    assert_eq!(heads.keys().copied().collect::<Vec<_>>(), [one, two]);
+    assert_eq!(users, ["ann", "bob", "carl"].map(user).into());
+}
+
+/// Much that changed is told in pages.
+pub async fn a_horizon_is_read_in_pages(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let mut horizon = scene.store.heads_changed_since(None, 100).await.unwrap().horizon;
+    let mut expected = BTreeMap::new();
+    for _ in 0..20 {
+        let group = scene.group(&["ann"]).await;
+        expected.insert(group, scene.head(group).await);
+    }
+    let (heads, users) = read(&scene, &mut horizon, 3).await;
+    assert_eq!((heads, users), (expected, [user("ann")].into()));
+}
+
+/// However many write at once: every commit is in some answer, also one that commits late.
+pub async fn a_horizon_misses_nothing_however_many_write(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let mut groups = Vec::new();
+    for _ in 0..8 {
+        groups.push(scene.group(&["ann"]).await);
+    }
+    let mut horizon = scene.store.heads_changed_since(None, 100).await.unwrap().horizon;
+    let mut writers = Vec::new();
+    for (writer, group) in groups.iter().copied().enumerate() {
+        let scene = scene.through(if writer % 2 == 0 { fixture.store() } else { fixture.another() });
+        writers.push(tokio::spawn(async move {
+            for number in 0..25 {
+                scene.event(by("ann"), scene.message(group, &number.to_string())).await;
+                tokio::task::yield_now().await;
+            }
+        }));
+    }
+    let mut told = BTreeMap::new();
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        told.extend(read(&scene, &mut horizon, 5).await.0);
+        tokio::task::yield_now().await;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    told.extend(read(&scene, &mut horizon, 5).await.0);
+    for group in groups {
+        assert_eq!(told.get(&group), Some(&scene.head(group).await), "the last change of each log was told");
+    }
+}

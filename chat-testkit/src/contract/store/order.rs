@@ -1,0 +1,282 @@
+//! One order: batches, refusals, writers at the same time.
+
+use super::StoreFixture;
+use super::scene::{Scene, by, stored_of, text_of, user};
+use crate::random::Random;
+use chat_core::command::{ConversationJoin, MemberRemove, MessageEdit};
+use chat_core::conversation::{ConversationKind, RuleLimits};
+use chat_core::event::EventKind;
+use chat_core::id::{MessageId, Seq};
+use chat_core::message::Content;
+use chat_core::store::{Actor, Append, ItemOutcome, Refusal};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Epoch and secrets are the store's: every node reads the same.
+pub async fn every_handle_sees_one_identity(fixture: impl StoreFixture) {
+    let one = fixture.store().identity().await.unwrap();
+    let other = fixture.another().identity().await.unwrap();
+    assert_eq!(one.epoch, other.epoch);
+    assert_eq!(one.fingerprint_key, other.fingerprint_key);
+    assert_eq!(one.cluster_key, other.cluster_key);
+    assert_ne!(one.fingerprint_key, one.cluster_key, "one secret for one purpose");
+    let scene = Scene::of(&fixture).await;
+    let group = scene.group(&["ann"]).await;
+    assert_eq!(scene.page(group, None, 0).await.epoch, one.epoch);
+}
+
+/// A batch goes into the log in its order, in one piece, and every item has its own outcome, in the same order.
+pub async fn a_batch_is_stored_in_its_order_with_an_outcome_for_each_item(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let group = scene.group(&["ann", "bob"]).await;
+    let items = vec![
+        scene.item(by("ann"), scene.message(group, "one")),
+        scene.item(by("eve"), scene.message(group, "a stranger's")),
+        scene.item(by("bob"), scene.message(group, "two")),
+    ];
+    let ids: Vec<_> = items.iter().filter_map(|item| item.command.id()).collect();
+    let limits = RuleLimits::default();
+    let batch = Append {
+        conversation: group,
+        items,
+        limits,
+    };
+    let appended = scene.store.append(batch).await.unwrap();
+    let [Ok(ItemOutcome::First(one)), Err(Refusal::NotFound), Ok(ItemOutcome::First(two))] = &appended.outcomes[..]
+    else {
+        panic!("{:?}", appended.outcomes);
+    };
+    assert_eq!((one.seq, two.seq), (Seq(2), Seq(3)));
+    assert_eq!((one.id, two.id), (ids[0], ids[2]));
+    assert_eq!((one.actor.clone(), two.actor.clone()), (Some(user("ann")), Some(user("bob"))));
+    assert_eq!(appended.head, two.position());
+    let log = scene.whole_log(group).await;
+    assert_eq!(&log[1..], [one.clone(), two.clone()], "what was answered is what is read");
+}
+
+/// Within one batch a later item is judged by what the earlier ones did.
+pub async fn items_of_a_batch_see_what_came_before_them(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let create = scene.create(ConversationKind::Group, &["bob"]);
+    let conversation = create.conversation;
+    let message = scene.message(conversation, "hello");
+    let edit = MessageEdit {
+        conversation,
+        id: scene.id(),
+        message: message.id,
+        version: Some(1),
+        content: Content::text("hello, all"),
+    };
+    let remove = MemberRemove {
+        conversation,
+        id: scene.id(),
+        user: user("bob"),
+    };
+    let outcomes = scene
+        .batch(
+            conversation,
+            vec![
+                scene.item(by("ann"), create),
+                scene.item(by("bob"), message),
+                scene.item(by("bob"), edit),
+                scene.item(by("ann"), remove),
+                scene.item(by("bob"), scene.message(conversation, "too late")),
+            ],
+        )
+        .await;
+    assert!(outcomes[..4].iter().all(|o| matches!(o, Ok(ItemOutcome::First(_)))), "{outcomes:?}");
+    assert!(matches!(outcomes[4], Err(Refusal::NotFound)), "{:?}", outcomes[4]);
+    assert_eq!(scene.whole_log(conversation).await.len(), 4);
+}
+
+/// A refused command leaves no trace: no seq, no message, no mark, no revision, and its id is free.
+pub async fn a_refusal_takes_no_seq_and_writes_nothing(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let group = scene.group(&["ann", "bob"]).await;
+    scene.send(group, "ann", "here").await;
+    let (log, entry) = (scene.whole_log(group).await, scene.entry("bob", group).await);
+    let message = scene.message(group, "let me in");
+    let remove = MemberRemove {
+        conversation: group,
+        id: message.id.into(),
+        user: user("ann"),
+    };
+    assert_eq!(scene.refusal(by("eve"), message).await, Refusal::NotFound);
+    assert!(matches!(scene.refusal(by("bob"), remove.clone()).await, Refusal::Forbidden(_)));
+    assert_eq!(scene.whole_log(group).await, log);
+    assert_eq!(scene.entry("bob", group).await, entry);
+    assert!(scene.store.lookup(group, remove.id).await.unwrap().is_none());
+    let nowhere = scene.conversation_id();
+    assert_eq!(scene.refusal(by("ann"), scene.message(nowhere, "hello?")).await, Refusal::NotFound);
+    assert!(scene.store.heads(&[nowhere]).await.unwrap().is_empty(), "a refusal makes no conversation");
+}
+
+/// Each tag follows from the one before and the envelope of its event; deletes and edits change none.
+pub async fn tags_are_chained_and_anybody_can_check_them(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let group = scene.group(&["ann", "bob"]).await;
+    let message = scene.send(group, "ann", "first").await;
+    scene.send(group, "bob", "second").await;
+    let before: Vec<_> = scene.whole_log(group).await.iter().map(|event| event.tag).collect();
+    scene.edit(&message, group, "ann", "First").await;
+    scene.delete(&message, group, "ann").await;
+    let after: Vec<_> = scene.whole_log(group).await.iter().map(|event| event.tag).collect();
+    assert_eq!(after[..before.len()], before);
+    for (index, tag) in after.iter().enumerate() {
+        let page = scene.page(group, Some("ann"), index as u64 + 1).await;
+        assert_eq!(page.after, *tag, "a page tells the tag at the seq that it follows");
+    }
+}
+
+/// Eight writers on two handles, three of ten ids repeated: one log without a gap, each id in it once, and every
+/// answer true.
+pub async fn eight_writers_make_one_gapless_log_with_every_id_once(fixture: impl StoreFixture) {
+    const WRITERS: u64 = 8;
+    const COMMANDS: u64 = 40;
+    let scene = Scene::of(&fixture).await;
+    let group = scene.group(&["ann", "bob"]).await;
+    let mut writers = Vec::new();
+    for writer in 0..WRITERS {
+        let handle = if writer % 2 == 0 { fixture.store() } else { fixture.another() };
+        let scene = scene.through(handle);
+        writers.push(tokio::spawn(async move {
+            let mut random = Random::new(writer);
+            let mut sent = Vec::new();
+            let mut answers = Vec::new();
+            for number in 0..COMMANDS {
+                let message = if !sent.is_empty() && random.chance(0.3) {
+                    sent[usize::try_from(random.below(0..sent.len() as u64)).unwrap()]
+                } else {
+                    // Half of the writers mint the same ids as their neighbour: the same message of the same user.
+                    MessageId::from_parts(1_000_000 + number, [u8::try_from(writer / 2).unwrap(); 10])
+                };
+                sent.push(message);
+                let mut command = scene.message(group, "x");
+                command.id = message;
+                let name = if writer / 2 % 2 == 0 { "ann" } else { "bob" };
+                answers.push(match scene.append(scene.item(by(name), command)).await.unwrap() {
+                    ItemOutcome::First(event) => stored_of(&event),
+                    ItemOutcome::Duplicate(stored) => {
+                        assert!(stored.duplicate);
+                        chat_core::frame::Stored {
+                            duplicate: false,
+                            ..stored
+                        }
+                    }
+                });
+                tokio::task::yield_now().await;
+            }
+            answers
+        }));
+    }
+    let mut answers = Vec::new();
+    for writer in writers {
+        answers.extend(writer.await.unwrap());
+    }
+    let log = scene.whole_log(group).await;
+    let by_id: BTreeMap<_, _> = log.iter().map(|event| (event.id, stored_of(event))).collect();
+    assert_eq!(by_id.len(), log.len(), "every id is in the log once");
+    for answer in &answers {
+        assert_eq!(by_id.get(&answer.id), Some(answer), "an answer tells what is in the log");
+    }
+    let ids: BTreeSet<_> = answers.iter().map(|answer| answer.id).collect();
+    assert_eq!(ids.len() + 1, log.len(), "nothing is in the log that nobody was told");
+}
+
+/// However sends race with a removal: the log holds nothing of the removed user after it, and every send that was
+/// answered is before it.
+pub async fn nothing_of_a_member_is_stored_after_their_removal(fixture: impl StoreFixture) {
+    for round in 0..10_u64 {
+        let scene = Scene::of(&fixture).await;
+        let create = {
+            let mut create = scene.create(ConversationKind::Group, &["bob"]);
+            create.conversation = chat_core::id::ConversationId::from_parts(round, [9; 10]);
+            create
+        };
+        let group = create.conversation;
+        scene.event(by("ann"), create).await;
+        let mut writers = Vec::new();
+        for writer in 0..4 {
+            let handle = if writer % 2 == 0 { fixture.store() } else { fixture.another() };
+            let scene = scene.through(handle);
+            writers.push(tokio::spawn(async move {
+                loop {
+                    match scene.append(scene.item(by("bob"), scene.message(group, "x"))).await {
+                        Ok(_) => tokio::task::yield_now().await,
+                        Err(refusal) => return assert_eq!(refusal, Refusal::NotFound),
+                    }
+                }
+            }));
+        }
+        while scene.head(group).await.seq < Seq(5 + round) {
+            tokio::task::yield_now().await;
+        }
+        let removed = scene.remove(group, "bob").await;
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let log = scene.whole_log(group).await;
+        let after = log.iter().filter(|event| event.seq > removed.seq);
+        assert_eq!(after.count(), 0, "nobody else wrote, and bob could not");
+    }
+}
+
+/// A bound is judged under the conversation's lock.
+pub async fn a_bound_on_members_holds_against_many_who_join_at_once(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let channel = scene.channel(&["ann"]).await;
+    let limits = RuleLimits {
+        channel_members_max: 5,
+        ..RuleLimits::default()
+    };
+    let mut joins = Vec::new();
+    for number in 0..12 {
+        let scene = scene.through(if number % 2 == 0 { fixture.store() } else { fixture.another() });
+        joins.push(tokio::spawn(async move {
+            let join = ConversationJoin {
+                conversation: channel,
+                id: scene.id(),
+            };
+            let items = vec![scene.item(by(&format!("user{number}")), join)];
+            let batch = Append {
+                conversation: channel,
+                items,
+                limits,
+            };
+            scene.store.append(batch).await.unwrap().outcomes.remove(0)
+        }));
+    }
+    let mut joined = 0;
+    for join in joins {
+        match join.await.unwrap() {
+            Ok(_) => joined += 1,
+            Err(refusal) => assert!(matches!(refusal, Refusal::LimitExceeded(_)), "{refusal:?}"),
+        }
+    }
+    assert_eq!(joined, 4);
+    let view = scene.store.conversation(channel, None).await.unwrap().unwrap();
+    assert_eq!(view.conversation.member_count, 5);
+}
+
+/// Events carry the time of the store's clock, and what they made carries the same.
+pub async fn times_are_the_stores(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let group = scene.group(&["ann"]).await;
+    let first = scene.send(group, "ann", "first").await;
+    fixture.advance(Duration::from_millis(50)).await;
+    let edited = scene.edit(&first, group, "ann", "First").await;
+    assert!(edited.at.0 >= first.at.0 + 50, "{} and {}", first.at, edited.at);
+    let EventKind::MessageUpdated(updated) = &edited.kind else {
+        panic!("{edited:?}");
+    };
+    assert_eq!(updated.message.edited_at, Some(edited.at));
+    assert_eq!(updated.message.at, first.at);
+    assert_eq!(text_of(&updated.message), Some("First"));
+    let deleted = scene.event(Actor::System, chat_core::command::MessageDelete {
+        conversation: group,
+        id: scene.id(),
+        message: first.id,
+    });
+    let deleted = deleted.await;
+    assert_eq!(deleted.kind.message().unwrap().deleted_at, Some(deleted.at));
+}

@@ -1,0 +1,318 @@
+//! A store that goes wrong when told: before the effect, after it, late, or not at all.
+
+use crate::random::Random;
+use async_trait::async_trait;
+use chat_core::Store;
+use chat_core::command::PageToken;
+use chat_core::conversation::InboxEntry;
+use chat_core::frame::{ConversationView, HistoryPage, InboxPage, MarkPage, MemberPage, ReactionPage};
+use chat_core::id::{CommandId, ConversationId, MessageId, NodeId, Revision, UserId};
+use chat_core::store::{
+    Append, Appended, Changes, Head, HistoryQuery, Horizon, InboxChange, InboxChanged, Lease, ListQuery, LogQuery,
+    LogRead, Memberships, Prior, StoreError, StoreIdentity,
+};
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Wraps any store and goes wrong as its [`StoreFaults`] say; at first nothing does.
+pub struct FailingStore {
+    inner: Arc<dyn Store>,
+    faults: StoreFaults,
+}
+
+impl FailingStore {
+    /// Wraps a store; the seed decides what happens by chance.
+    pub fn new(inner: Arc<dyn Store>, seed: u64) -> Self {
+        Self {
+            inner,
+            faults: StoreFaults::new(seed),
+        }
+    }
+
+    /// What to tell it; a cheap handle.
+    pub fn faults(&self) -> StoreFaults {
+        self.faults.clone()
+    }
+}
+
+impl fmt::Debug for FailingStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FailingStore")
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When a call goes wrong; to the caller both look the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The inner store is not asked.
+    BeforeTheEffect,
+    /// The inner store did it, and the answer is lost.
+    AfterTheEffect,
+}
+
+/// Which calls a planned failure is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Only `append`.
+    Append,
+    /// The next one, whichever it is.
+    Any,
+}
+
+/// Tells a [`FailingStore`] what goes wrong; a cheap handle.
+#[derive(Debug, Clone)]
+pub struct StoreFaults {
+    plan: Arc<Mutex<Plan>>,
+    /// Whether calls wait; watched by those that do.
+    paused: Arc<watch::Sender<bool>>,
+}
+
+#[derive(Debug)]
+struct Plan {
+    random: Random,
+    down: bool,
+    before: f64,
+    after: f64,
+    delay_max: Duration,
+    next: VecDeque<(Call, Failure)>,
+    failures: u64,
+}
+
+impl StoreFaults {
+    fn new(seed: u64) -> Self {
+        let plan = Plan {
+            random: Random::new(seed),
+            down: false,
+            before: 0.0,
+            after: 0.0,
+            delay_max: Duration::ZERO,
+            next: VecDeque::new(),
+            failures: 0,
+        };
+        Self {
+            plan: Arc::new(Mutex::new(plan)),
+            paused: Arc::new(watch::Sender::new(false)),
+        }
+    }
+
+    /// The next such call fails; further ones wait for their turn.
+    pub fn fail_next(&self, call: Call, failure: Failure) {
+        self.lock().next.push_back((call, failure));
+    }
+
+    /// From now on each call fails with these probabilities.
+    pub fn fail_randomly(&self, before: f64, after: f64) {
+        let mut plan = self.lock();
+        (plan.before, plan.after) = (before, after);
+    }
+
+    /// From now on each call takes up to this long before its effect, and as much again after it.
+    pub fn delay_up_to(&self, max: Duration) {
+        self.lock().delay_max = max;
+    }
+
+    /// Every call fails at once, before its effect, until told otherwise.
+    pub fn set_down(&self, down: bool) {
+        self.lock().down = down;
+    }
+
+    /// Calls wait before their effect until told otherwise.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.send_replace(paused);
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn calm(&self) {
+        let mut plan = self.lock();
+        (plan.before, plan.after, plan.delay_max, plan.down) = (0.0, 0.0, Duration::ZERO, false);
+        plan.next.clear();
+        drop(plan);
+        self.set_paused(false);
+    }
+
+    /// How many calls failed so far.
+    pub fn failures(&self) -> u64 {
+        self.lock().failures
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Plan> {
+        self.plan
+            .lock()
+            .expect("the plan's lock is never poisoned: nothing panics while it is held")
+    }
+
+    async fn before(&self, call: Call) -> Result<Fate, StoreError> {
+        let mut paused = self.paused.subscribe();
+        // An error means that the sender is gone, and we hold it.
+        let _ = paused.wait_for(|paused| !paused).await;
+        let (fate, delay) = self.lock().decide(call);
+        sleep(delay).await;
+        match fate.failure {
+            Some(Failure::BeforeTheEffect) => Err(lost()),
+            _ => Ok(fate),
+        }
+    }
+}
+
+/// What is decided for one call before it is made.
+struct Fate {
+    failure: Option<Failure>,
+    delay_after: Duration,
+}
+
+impl Fate {
+    async fn after<T>(self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        sleep(self.delay_after).await;
+        match self.failure {
+            Some(_) => Err(lost()),
+            None => answer,
+        }
+    }
+}
+
+impl Plan {
+    fn decide(&mut self, call: Call) -> (Fate, Duration) {
+        let planned = self
+            .next
+            .iter()
+            .position(|(wanted, _)| *wanted == Call::Any || *wanted == call);
+        let planned = planned
+            .and_then(|index| self.next.remove(index))
+            .map(|(_, failure)| failure);
+        let (before, after) = (self.random.chance(self.before), self.random.chance(self.after));
+        let failure = match (self.down, planned) {
+            (true, _) => Some(Failure::BeforeTheEffect),
+            (false, Some(failure)) => Some(failure),
+            (false, None) if before => Some(Failure::BeforeTheEffect),
+            (false, None) if after => Some(Failure::AfterTheEffect),
+            (false, None) => None,
+        };
+        self.failures += u64::from(failure.is_some());
+        let (delay, delay_after) = (self.delay(), self.delay());
+        (Fate { failure, delay_after }, delay)
+    }
+
+    fn delay(&mut self) -> Duration {
+        self.random.between(&(Duration::ZERO..=self.delay_max))
+    }
+}
+
+async fn sleep(delay: Duration) {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+}
+
+fn lost() -> StoreError {
+    StoreError::unavailable("it was told to fail")
+}
+
+macro_rules! through {
+    ($self:ident, $call:ident, $method:ident($($argument:expr),*)) => {{
+        let fate = $self.faults.before(Call::$call).await?;
+        fate.after($self.inner.$method($($argument),*).await).await
+    }};
+}
+
+#[async_trait]
+impl Store for FailingStore {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    async fn identity(&self) -> Result<StoreIdentity, StoreError> {
+        through!(self, Any, identity())
+    }
+
+    async fn append(&self, batch: Append) -> Result<Appended, StoreError> {
+        through!(self, Append, append(batch))
+    }
+
+    async fn lookup(&self, conversation: ConversationId, id: CommandId) -> Result<Option<Prior>, StoreError> {
+        through!(self, Any, lookup(conversation, id))
+    }
+
+    async fn log(&self, query: LogQuery) -> Result<LogRead, StoreError> {
+        through!(self, Any, log(query))
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>, StoreError> {
+        through!(self, Any, history(query))
+    }
+
+    async fn memberships(&self, user: &UserId, changed_after: Option<Revision>) -> Result<Memberships, StoreError> {
+        through!(self, Any, memberships(user, changed_after))
+    }
+
+    async fn entries(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<InboxEntry>, StoreError> {
+        through!(self, Any, entries(user, conversations))
+    }
+
+    async fn inbox(&self, user: &UserId, page: Option<&PageToken>, limit: usize) -> Result<InboxPage, StoreError> {
+        through!(self, Any, inbox(user, page, limit))
+    }
+
+    async fn set_inbox(
+        &self,
+        user: &UserId,
+        conversation: ConversationId,
+        change: InboxChange,
+    ) -> Result<InboxChanged, StoreError> {
+        through!(self, Any, set_inbox(user, conversation, change))
+    }
+
+    async fn conversation(
+        &self,
+        conversation: ConversationId,
+        viewer: Option<&UserId>,
+    ) -> Result<Option<ConversationView>, StoreError> {
+        through!(self, Any, conversation(conversation, viewer))
+    }
+
+    async fn members(&self, query: ListQuery) -> Result<Option<MemberPage>, StoreError> {
+        through!(self, Any, members(query))
+    }
+
+    async fn marks(&self, query: ListQuery) -> Result<Option<MarkPage>, StoreError> {
+        through!(self, Any, marks(query))
+    }
+
+    async fn reactions(
+        &self,
+        query: ListQuery,
+        message: MessageId,
+        emoji: &str,
+    ) -> Result<Option<ReactionPage>, StoreError> {
+        through!(self, Any, reactions(query, message, emoji))
+    }
+
+    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, StoreError> {
+        through!(self, Any, heads(conversations))
+    }
+
+    async fn heads_changed_since(&self, horizon: Option<&Horizon>, limit: usize) -> Result<Changes, StoreError> {
+        through!(self, Any, heads_changed_since(horizon, limit))
+    }
+
+    async fn renew_lease(&self, node: NodeId, ttl: Duration) -> Result<Vec<Lease>, StoreError> {
+        through!(self, Any, renew_lease(node, ttl))
+    }
+
+    async fn release_lease(&self, node: NodeId) -> Result<(), StoreError> {
+        through!(self, Any, release_lease(node))
+    }
+
+    async fn put_display(&self, user: &UserId, display: &Value) -> Result<bool, StoreError> {
+        through!(self, Any, put_display(user, display))
+    }
+
+    async fn sharing(&self, user: &UserId, others: &[UserId]) -> Result<Vec<UserId>, StoreError> {
+        through!(self, Any, sharing(user, others))
+    }
+}

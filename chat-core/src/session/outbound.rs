@@ -1,0 +1,260 @@
+//! What leaves a session: replies, events, signals, directly while the socket takes them, else in their line.
+
+use super::queue::SLICES_MAX;
+use super::{Session, State, Who, capability};
+use crate::delivery::Delivery;
+use crate::hub::Hub;
+use bytes::Bytes;
+use chat_protocol::frame::ServerFrame;
+use chat_protocol::id::ConversationId;
+use chat_protocol::planted::{Bug, is_planted};
+use chat_protocol::signal::SignalKey;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+impl Session {
+    /// Sends what must not be dropped.
+    pub(crate) fn send(&self, frame: &ServerFrame) {
+        self.send_wire(self.format.write(frame));
+    }
+
+    /// Sends wire bytes that must not be dropped.
+    pub(crate) fn send_wire(&self, bytes: Bytes) {
+        let mut state = self.state();
+        if state.lost {
+            return;
+        }
+        if state.queue.is_empty() {
+            let taken = self.write_now(&mut state, &[IoSlice::new(&bytes)]);
+            if taken < bytes.len() {
+                state.queue.push_rest(bytes, taken);
+                self.wake.notify_one();
+            }
+        } else {
+            state.queue.push_reply(bytes);
+        }
+    }
+
+    /// Sends a signal, if the client wants its kind; while the socket takes nothing only the latest of its key is kept.
+    pub(crate) fn signal(&self, key: SignalKey, delivery: &Delivery) {
+        let wanted = |who: &Who| capability(&key).is_some_and(|name| who.capabilities.contains(name));
+        if !self.who().is_some_and(wanted) {
+            return;
+        }
+        let bytes = delivery.bytes(&self.format);
+        let mut state = self.state();
+        if state.lost || !state.attached {
+            return;
+        }
+        if state.queue.is_empty() {
+            let taken = self.write_now(&mut state, &[IoSlice::new(&bytes)]);
+            if taken < bytes.len() {
+                state.queue.push_rest(bytes, taken);
+                self.wake.notify_one();
+            }
+        } else {
+            state.queue.push_signal(key, bytes);
+        }
+    }
+
+    /// Offers a stretch of one conversation's log, without gaps inside, all that one batch made for this session.
+    ///
+    /// What continues the session's place goes to the socket at once, or to the queue behind what waits; everything
+    /// else makes the conversation fall behind, to be read from the log.
+    pub(crate) fn offer(&self, conversation: ConversationId, stretch: &[Arc<Delivery>]) {
+        self.offer_locked(&mut self.state(), conversation, stretch);
+    }
+
+    /// Offers the last stretch that this session gets: its membership ends with it.
+    pub(crate) fn offer_last(&self, hub: &Hub, conversation: ConversationId, stretch: &[Arc<Delivery>]) {
+        let mut state = self.state();
+        self.offer_locked(&mut state, conversation, stretch);
+        if is_planted(Bug::RemovalKeepsListening) {
+            return;
+        }
+        // Under the session's lock, so that a new membership that is read meanwhile registers after this.
+        if state.places.get(&conversation).is_some_and(|place| place.live) {
+            self.end_place(&mut state, hub, conversation);
+        }
+    }
+
+    pub(super) fn end_place(&self, state: &mut State, hub: &Hub, conversation: ConversationId) {
+        state.forget(conversation);
+        hub.unlisten(conversation, self.serial);
+        state.rechecks.insert(conversation);
+        self.feed.notify_one();
+    }
+
+    fn offer_locked(&self, state: &mut State, conversation: ConversationId, stretch: &[Arc<Delivery>]) {
+        let (Some(place), Some(first), Some(last)) =
+            (state.places.get_mut(&conversation), stretch.first(), stretch.last())
+        else {
+            return;
+        };
+        let (first, last) = (first.position().seq, last.position().seq);
+        place.seen = place.seen.max(last);
+        if !place.live || state.lost {
+            return;
+        }
+        let next = place.at.seq.next();
+        if first > next {
+            place.live = false;
+            state.behind.insert(conversation);
+            self.feed.notify_one();
+            return;
+        }
+        let known = usize::try_from(next.0 - first.0).unwrap_or(usize::MAX);
+        let Some(news) = stretch.get(known..).filter(|news| !news.is_empty()) else {
+            return;
+        };
+        self.push(state, conversation, news);
+    }
+
+    /// Writes or queues events that continue the place.
+    fn push(&self, state: &mut State, conversation: ConversationId, news: &[Arc<Delivery>]) {
+        let mut from = 0;
+        if state.queue.is_empty() {
+            let frames: Vec<Bytes> = news.iter().take(SLICES_MAX).map(|d| d.bytes(&self.format)).collect();
+            let slices: Vec<IoSlice<'_>> = frames.iter().map(|b| IoSlice::new(b)).collect();
+            let mut taken = self.write_now(state, &slices);
+            for (bytes, delivery) in frames.into_iter().zip(news) {
+                if taken == 0 {
+                    break;
+                }
+                from += 1;
+                state.move_to(conversation, delivery.position());
+                if taken < bytes.len() {
+                    state.queue.push_rest(bytes, taken);
+                    self.wake.notify_one();
+                    break;
+                }
+                taken -= bytes.len();
+            }
+        }
+        let was_empty = state.queue.is_empty();
+        for delivery in &news[from..] {
+            let Some(before) = state.places.get(&conversation).map(|place| place.at) else {
+                return;
+            };
+            if !state
+                .queue
+                .push_event(conversation, before, delivery.bytes(&self.format))
+            {
+                self.fall_behind(state, Some(conversation));
+                return;
+            }
+            state.move_to(conversation, delivery.position());
+        }
+        if was_empty && !state.queue.is_empty() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The queue is full: its events are dropped, and every conversation concerned is read from the log again.
+    fn fall_behind(&self, state: &mut State, also: Option<ConversationId>) {
+        metrics::counter!("chat_session_overflows_total").increment(1);
+        let dropped = state.queue.drop_events();
+        for (conversation, before) in dropped {
+            if let Some(place) = state.places.get_mut(&conversation) {
+                place.at = before;
+            }
+            state.lag(conversation);
+        }
+        if let Some(conversation) = also {
+            state.lag(conversation);
+        }
+        self.feed.notify_one();
+        self.wake.notify_one();
+    }
+
+    /// Drops the events that wait, because the node needs the memory.
+    pub(crate) fn shrink(&self) {
+        self.fall_behind(&mut self.state(), None);
+    }
+
+    /// Reads this conversation from the log again, from where the session stands: what was offered cannot be trusted.
+    pub(crate) fn distrust(&self, conversation: ConversationId) {
+        let mut state = self.state();
+        if state.places.contains_key(&conversation) {
+            state.lag(conversation);
+            self.feed.notify_one();
+        }
+    }
+
+    fn write_now(&self, state: &mut State, slices: &[IoSlice<'_>]) -> usize {
+        match self.outlet.try_write(slices) {
+            Ok(taken) => {
+                state.progress = Instant::now();
+                taken
+            }
+            Err(error) => {
+                // From here on something waits: the time without progress begins now.
+                state.progress = Instant::now();
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    state.lost = true;
+                    self.wake.notify_one();
+                }
+                0
+            }
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    ///
+    /// # Errors
+    /// The socket's, when it is gone.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let mut state = self.state();
+        let state = &mut *state;
+        while !state.queue.is_empty() {
+            let mut slices = Vec::new();
+            state.queue.slices(&mut slices);
+            match self.outlet.try_write(&slices) {
+                Ok(0) => break,
+                Ok(taken) => {
+                    drop(slices);
+                    state.queue.advance(taken);
+                    state.progress = Instant::now();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    state.lost = true;
+                    return Err(error);
+                }
+            }
+        }
+        if state.queue.has_room() {
+            self.feed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Whether something waits for the socket, and since when it has taken nothing.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (!state.queue.is_empty()).then_some(state.progress)
+    }
+
+    pub(crate) fn replies_waiting(&self) -> usize {
+        self.state().queue.kept()
+    }
+
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.state().queue.bytes()
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state().lost
+    }
+
+    /// Resolves when a page would find room.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn room(&self) {
+        while !self.state().queue.has_room() {
+            self.feed.notified().await;
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! How far a session is in each log, and what its feed has to read: live, or behind.
+
+use super::{Place, Session};
+use crate::hub::Hub;
+use bytes::Bytes;
+use chat_protocol::id::{ConversationId, Position, Revision, Seq};
+use chat_protocol::planted::{Bug, is_planted};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What the feed does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Memberships changed since this revision.
+    Memberships(Revision),
+    /// The membership in a conversation ended: is there a newer one?
+    Recheck(ConversationId),
+    /// A conversation is behind.
+    CatchUp(ConversationId, Position),
+    /// Everything that resume promised was sent.
+    Synced(Revision),
+    /// Nothing, or no room.
+    Nothing,
+}
+
+/// How a page of the log was taken.
+pub(crate) enum PageEnd {
+    /// The viewer's membership ended with this page.
+    Ended,
+    /// The log went on behind this page, or may have.
+    More(Position),
+}
+
+impl Session {
+    /// Registers interest in a conversation; what is offered before the place is known only raises `seen`.
+    pub(crate) fn listen(self: &Arc<Self>, hub: &Hub, conversation: ConversationId, at: Position) {
+        let mut state = self.state();
+        state.places.entry(conversation).or_insert(Place {
+            at,
+            seen: Seq::ZERO,
+            live: false,
+        });
+        hub.listen(conversation, self);
+    }
+
+    pub(crate) fn is_listening(&self, conversation: ConversationId) -> bool {
+        self.state().places.contains_key(&conversation)
+    }
+
+    /// Forgets what was offered: it belonged to a log that went another way.
+    pub(crate) fn unsee(&self, conversation: ConversationId) {
+        if let Some(place) = self.state().places.get_mut(&conversation) {
+            place.seen = Seq::ZERO;
+        }
+    }
+
+    /// Puts a listening session to a position: live when nothing beyond it is known, else behind.
+    pub(crate) fn place(&self, conversation: ConversationId, at: Position, head: Position) {
+        let mut state = self.state();
+        let Some(place) = state.places.get_mut(&conversation) else {
+            return;
+        };
+        place.at = at;
+        if at == head && place.seen <= at.seq {
+            place.live = true;
+            state.behind.remove(&conversation);
+        } else {
+            state.lag(conversation);
+            self.feed.notify_one();
+        }
+    }
+
+    /// Ends interest in a conversation.
+    pub(crate) fn unlisten(&self, hub: &Hub, conversation: ConversationId) {
+        let mut state = self.state();
+        state.forget(conversation);
+        hub.unlisten(conversation, self.serial);
+    }
+
+    /// Ends all interest and answers in what it was.
+    pub(crate) fn unlisten_all(&self, hub: &Hub) {
+        let mut state = self.state();
+        for conversation in std::mem::take(&mut state.places).into_keys() {
+            hub.unlisten(conversation, self.serial);
+        }
+        state.behind.clear();
+    }
+
+    pub(crate) fn is_behind(&self, conversation: ConversationId) -> bool {
+        self.state().behind.contains(&conversation)
+    }
+
+    /// Takes a page of a conversation that is behind, unless the session has moved meanwhile or has no room.
+    pub(crate) fn take_page(
+        &self,
+        hub: &Hub,
+        conversation: ConversationId,
+        from: Position,
+        page: Option<Bytes>,
+        end: &PageEnd,
+        to: Position,
+    ) {
+        let mut state = self.state();
+        let Some(place) = state.places.get(&conversation).copied() else {
+            return;
+        };
+        if place.live || place.at != from {
+            return;
+        }
+        if let Some(bytes) = page {
+            let was_empty = state.queue.is_empty();
+            if !state.queue.push_page(conversation, from, bytes) {
+                return;
+            }
+            if was_empty {
+                state.progress = Instant::now();
+                self.wake.notify_one();
+            }
+            state.move_to(conversation, to);
+        }
+        match end {
+            PageEnd::Ended => self.end_place(&mut state, hub, conversation),
+            PageEnd::More(head) => {
+                let caught_up = to.seq >= head.seq && (place.seen <= to.seq || is_planted(Bug::LiveWithoutBackfill));
+                if caught_up {
+                    if let Some(place) = state.places.get_mut(&conversation) {
+                        place.live = true;
+                        if is_planted(Bug::LiveWithoutBackfill) {
+                            place.at.seq = place.seen.max(place.at.seq);
+                        }
+                    }
+                    state.behind.remove(&conversation);
+                    state.synced(conversation);
+                }
+            }
+        }
+    }
+
+    /// Resume was answered: events flow, and `synced` follows when these conversations are caught up.
+    pub(crate) fn attach(&self, revision: Revision) {
+        let mut state = self.state();
+        state.attached = true;
+        state.revision = revision;
+        let behind = state.behind.clone();
+        state.syncing = Some((revision, behind));
+        self.feed.notify_one();
+    }
+
+    /// Memberships were read up to this revision.
+    pub(crate) fn memberships_read(&self, revision: Revision) {
+        let mut state = self.state();
+        state.revision = state.revision.max(revision);
+    }
+
+    /// Memberships of the user, or what is their own in one, changed.
+    pub(crate) fn poke(&self) {
+        self.state().poked = true;
+        self.feed.notify_one();
+    }
+
+    /// What the feed does next; catching up goes round all conversations that are behind.
+    pub(crate) fn next_work(&self, after: Option<ConversationId>) -> Work {
+        let mut state = self.state();
+        if !state.attached || state.lost || !state.queue.has_room() {
+            return Work::Nothing;
+        }
+        if let Some((revision, _)) = state.syncing.take_if(|(_, behind)| behind.is_empty()) {
+            return Work::Synced(revision);
+        }
+        if std::mem::take(&mut state.poked) {
+            return Work::Memberships(state.revision);
+        }
+        if let Some(conversation) = state.rechecks.pop_first() {
+            return Work::Recheck(conversation);
+        }
+        let beyond = after.and_then(|after| state.behind.range((Excluded(after), Unbounded)).next().copied());
+        let Some(conversation) = beyond.or_else(|| state.behind.first().copied()) else {
+            return Work::Nothing;
+        };
+        match state.places.get(&conversation) {
+            Some(place) => Work::CatchUp(conversation, place.at),
+            None => {
+                state.behind.remove(&conversation);
+                Work::Nothing
+            }
+        }
+    }
+}

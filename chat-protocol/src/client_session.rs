@@ -353,9 +353,9 @@ impl ClientSession {
         &self.view
     }
 
-    /// Whether another durable command would be refused.
-    pub fn outbox_is_full(&self) -> bool {
-        self.outbox.len() >= self.settings.outbox_commands_max
+    /// How many more durable commands the outbox takes.
+    pub fn outbox_room(&self) -> usize {
+        self.settings.outbox_commands_max.saturating_sub(self.outbox.len())
     }
 
     /// How many durable commands have no definite answer yet.
@@ -366,6 +366,11 @@ impl ClientSession {
     /// Whether a server has said welcome and the connection stands.
     pub fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Online)
+    }
+
+    /// Whether there will be no further attempt unless the application starts it.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.phase, Phase::Stopped)
     }
 
     /// Takes one input and appends what is to be done.
@@ -399,7 +404,7 @@ impl ClientSession {
 
     fn submit(&mut self, ticket: Ticket, command: Command, out: &mut Vec<ClientEffect>) {
         if let (Some(_), Some(conversation)) = (command.id(), command.conversation()) {
-            if self.outbox_is_full() {
+            if self.outbox_room() == 0 {
                 return settled(out, ticket, Err(CommandError::QueueFull));
             }
             return self.outbox.submit(conversation, ticket, command, self.view.epoch);

@@ -375,6 +375,41 @@ impl Command {
             }
         })
     }
+
+    /// Addresses a durable command to another conversation; others stay as they are.
+    pub fn readdress(&mut self, to: ConversationId) {
+        let conversation = match self {
+            Self::MessageSend(c) => &mut c.conversation,
+            Self::MessageEdit(c) => &mut c.conversation,
+            Self::MessageDelete(c) => &mut c.conversation,
+            Self::ReactionAdd(c) => &mut c.conversation,
+            Self::ReactionRemove(c) => &mut c.conversation,
+            Self::ConversationCreate(c) => &mut c.conversation,
+            Self::ConversationUpdate(c) => &mut c.conversation,
+            Self::ConversationDelete(c) => &mut c.conversation,
+            Self::ConversationJoin(c) => &mut c.conversation,
+            Self::ConversationLeave(c) => &mut c.conversation,
+            Self::MemberAdd(c) => &mut c.conversation,
+            Self::MemberRemove(c) => &mut c.conversation,
+            Self::MemberRole(c) => &mut c.conversation,
+            Self::MarkRead(_)
+            | Self::MarkDelivered(_)
+            | Self::InboxMute(_)
+            | Self::InboxArchive(_)
+            | Self::InboxList(_)
+            | Self::HistoryList(_)
+            | Self::LogList(_)
+            | Self::ConversationGet(_)
+            | Self::MemberList(_)
+            | Self::MarkList(_)
+            | Self::ReactionList(_)
+            | Self::Typing(_)
+            | Self::WatchPresence(_)
+            | Self::WatchConversations(_)
+            | Self::AuthRefresh(_) => return,
+        };
+        *conversation = to;
+    }
 }
 
 /// Where a page ended: opaque, at most 256 bytes.

@@ -209,7 +209,7 @@ impl Outbox {
             return false;
         };
         for mut item in lane.items {
-            address(&mut item.command, to);
+            item.command.readdress(to);
             self.lanes.entry(to).or_default().items.push_back(item);
         }
         if let Some(lane) = self.lanes.get_mut(&to) {
@@ -235,39 +235,4 @@ impl Lane {
 /// Whether a command makes its conversation one of the user's own.
 pub(super) fn opens(command: &Command) -> bool {
     matches!(command, Command::ConversationJoin(_) | Command::ConversationCreate(_))
-}
-
-fn address(command: &mut Command, to: ConversationId) {
-    let conversation = match command {
-        Command::MessageSend(c) => &mut c.conversation,
-        Command::MessageEdit(c) => &mut c.conversation,
-        Command::MessageDelete(c) => &mut c.conversation,
-        Command::ReactionAdd(c) => &mut c.conversation,
-        Command::ReactionRemove(c) => &mut c.conversation,
-        Command::ConversationCreate(c) => &mut c.conversation,
-        Command::ConversationUpdate(c) => &mut c.conversation,
-        Command::ConversationDelete(c) => &mut c.conversation,
-        Command::ConversationJoin(c) => &mut c.conversation,
-        Command::ConversationLeave(c) => &mut c.conversation,
-        Command::MemberAdd(c) => &mut c.conversation,
-        Command::MemberRemove(c) => &mut c.conversation,
-        Command::MemberRole(c) => &mut c.conversation,
-        // Only durable commands come into the outbox.
-        Command::MarkRead(_)
-        | Command::MarkDelivered(_)
-        | Command::InboxMute(_)
-        | Command::InboxArchive(_)
-        | Command::InboxList(_)
-        | Command::HistoryList(_)
-        | Command::LogList(_)
-        | Command::ConversationGet(_)
-        | Command::MemberList(_)
-        | Command::MarkList(_)
-        | Command::ReactionList(_)
-        | Command::Typing(_)
-        | Command::WatchPresence(_)
-        | Command::WatchConversations(_)
-        | Command::AuthRefresh(_) => return,
-    };
-    *conversation = to;
 }

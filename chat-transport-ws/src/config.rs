@@ -18,7 +18,7 @@ use std::time::Duration;
 #[non_exhaustive]
 pub struct WsConfig {
     /// Where [`WsTransport`](crate::WsTransport) serves; another path is answered with this one. A mounted
-    /// [`WsService`](crate::WsService) leaves paths to its host. Default `/chat`.
+    /// [`WsService`](crate::WsService) leaves paths to its host, unless it is the host's fallback. Default `/chat`.
     pub path: String,
     /// Which pages may connect, others get 403; none means those of the same host only. Default none.
     pub origins: Vec<OriginRule>,

@@ -28,6 +28,7 @@ use tower_service::Service;
 #[derive(Debug, Clone)]
 pub struct WsService {
     door: Door,
+    knows_path: bool,
 }
 
 impl WsService {
@@ -36,7 +37,17 @@ impl WsService {
         let config = Arc::new(config);
         Self {
             door: Door { acceptor, config },
+            knows_path: false,
         }
+    }
+
+    /// Answers also for the host's other paths, as [`WsTransport`](crate::WsTransport) does: mount it as the host's
+    /// fallback. An upgrade anywhere but at [`WsConfig::path`] is accepted and closed 4510, which a browser can read,
+    /// and a plain request there gets 404 with the same sentence.
+    #[must_use]
+    pub fn as_fallback(mut self) -> Self {
+        self.knows_path = true;
+        self
     }
 }
 
@@ -52,7 +63,9 @@ impl<B> Service<Request<B>> for WsService {
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let address = request.extensions().get::<SocketAddr>();
         let address = address.map(|address| address.ip().to_canonical());
-        let (response, pending) = self.door.begin(&mut request, None, address);
+        let config = self.door.config.clone();
+        let path = self.knows_path.then_some(config.path.as_str());
+        let (response, pending) = self.door.begin(&mut request, path, address);
         if let Some(pending) = pending {
             // Ends with the session, which the engine ends; the permit inside counts it until then.
             tokio::spawn(pending.run());

@@ -1,2 +1,14 @@
-//! What the examples and the `chat-server` binary share.
+//! The parts of `chat-server`, one idea per file, made to be read and copied into a host of your own.
+//!
+//! * [`jwt`]: who somebody is, by a signed token
+//! * [`lobby`]: a conversation that the host makes by itself, under an id that clients know
+//! * [`site`]: page, socket, health and metrics on one port
+//! * [`settings`]: flags and environment
+//! * [`server`]: all of it together, from the first line to the last
 #![forbid(unsafe_code)]
+
+pub mod jwt;
+pub mod lobby;
+pub mod server;
+pub mod settings;
+pub mod site;

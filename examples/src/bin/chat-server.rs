@@ -1,0 +1,55 @@
+//! The server binary; see [`examples::server`].
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use examples::server;
+use examples::settings::Settings;
+use std::io::{self, IsTerminal, Write};
+use std::process::{ExitCode, exit};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = Settings::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_ansi(colours)
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+
+    let stop = async {
+        signalled().await;
+        tokio::spawn(async {
+            signalled().await;
+            let _ = writeln!(io::stderr(), "chat-server: stopped at once");
+            exit(1);
+        });
+    };
+    match server::run(&settings, io::stdout(), stop).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "chat-server: {error}.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Resolves when the process is asked to stop.
+async fn signalled() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).expect("handlers can be set for SIGTERM");
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

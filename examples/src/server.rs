@@ -1,0 +1,150 @@
+//! `chat-server` from its first line to its last: a host of the engine, as small as one can be.
+
+use crate::jwt::JwtHooks;
+use crate::lobby;
+use crate::settings::Settings;
+use crate::site::{self, Admits};
+use chat_core::{BuildError, CommandError, Engine, Guests};
+use chat_store_memory::MemoryStore;
+use chat_transport_ws::WsConfig;
+use metrics_exporter_prometheus::{BuildError as MetricsError, PrometheusBuilder};
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often samples of histograms are folded, scraped or not; otherwise they pile up.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why the server did not start, in a sentence that says what to do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Guests on an address that others reach.
+    NoKey(SocketAddr),
+    /// The address cannot be listened at.
+    Listen(SocketAddr, io::Error),
+    /// The engine could not be put together.
+    Engine(BuildError),
+    /// The Lobby could not be made.
+    Lobby(CommandError),
+    /// Metrics could not be set up.
+    Metrics(MetricsError),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoKey(address) => write!(
+                f,
+                "without a key guests are admitted by name, which is for your own machine only: at {address} others could \
+                 come in under any name. Set CHAT_JWT_KEY (make one with `openssl rand -hex 32`), or listen at \
+                 127.0.0.1:{}",
+                address.port()
+            ),
+            Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
+                f,
+                "somebody listens at {address} already, perhaps another chat-server: stop it, or choose another port \
+                 with `--listen {}:{}`",
+                address.ip(),
+                address.port().checked_add(1).unwrap_or(7000)
+            ),
+            Self::Listen(address, error) => {
+                write!(f, "cannot listen at {address}: {error}; choose another with --listen")
+            }
+            Self::Engine(error) => write!(f, "the engine does not start: {error}"),
+            Self::Lobby(error) => write!(f, "the Lobby could not be made: {error}"),
+            Self::Metrics(error) => write!(f, "metrics could not be set up: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Runs until `stop` says so, then drains; at the end everything that was acknowledged is stored.
+///
+/// Start lines go to `out`.
+///
+/// # Errors
+/// [`StartError`]; once it has started it does not fail.
+pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+    let admits = match settings.jwt_key {
+        Some(_) => Admits::Tokens,
+        None if settings.listen.ip().is_loopback() => Admits::Guests,
+        None => return Err(StartError::NoKey(settings.listen)),
+    };
+    let listen_error = |error| StartError::Listen(settings.listen, error);
+    let listener = TcpListener::bind(settings.listen).await.map_err(listen_error)?;
+    let address = listener.local_addr().map_err(listen_error)?;
+    let metrics = PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(StartError::Metrics)?;
+
+    let builder = Engine::builder().store(MemoryStore::new()).limits(settings.limits());
+    let builder = match &settings.jwt_key {
+        Some(key) => {
+            let (audience, issuer) = (settings.jwt_audience.as_deref(), settings.jwt_issuer.as_deref());
+            builder.hooks(JwtHooks::new(key, audience, issuer))
+        }
+        None => builder.hooks(Guests),
+    };
+    let engine = builder.build().await.map_err(StartError::Engine)?;
+    lobby::open(&engine).await.map_err(StartError::Lobby)?;
+
+    let mut config = WsConfig::default();
+    config.origins.clone_from(&settings.origins);
+    let router = site::router(&engine, config, metrics.clone(), admits);
+    // Whoever started the server may have stopped reading; that is no reason not to serve.
+    let _ = greet(&mut out, address, admits);
+
+    let upkeep = async || -> Infallible {
+        let mut ticks = interval(METRICS_UPKEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            metrics.run_upkeep();
+        }
+    };
+    let drained = async {
+        stop.await;
+        tracing::info!("stopping: clients are told when to come back");
+        engine.shutdown(settings.grace()).await;
+    };
+    // While it drains, pages and health are still served, so that a balancer sees `/readyz` say no.
+    tokio::select! {
+        biased;
+        () = drained => {}
+        never = site::serve(listener, router) => match never {},
+        never = upkeep() => match never {},
+    }
+    let _ = writeln!(out, "Stopped.");
+    Ok(())
+}
+
+fn greet(out: &mut impl Write, address: SocketAddr, admits: Admits) -> io::Result<()> {
+    writeln!(
+        out,
+        "Chat:  http://{address}/  (open it in two tabs; the socket is ws://{address}/chat)"
+    )?;
+    writeln!(out, "Store: memory: forgets everything when it stops")?;
+    match admits {
+        Admits::Guests => {
+            writeln!(out, "Users: guests, by any name they choose")?;
+            writeln!(
+                out,
+                "       *** WARNING: no key is set, so nobody has to prove who they are. This is for your own"
+            )?;
+            writeln!(
+                out,
+                "       *** machine only. Set CHAT_JWT_KEY to admit users by signed tokens instead."
+            )?;
+            tracing::warn!("no key is set: guests are admitted under any name");
+        }
+        Admits::Tokens => writeln!(out, "Users: who brings a token signed with the key (HS256)")?,
+    }
+    writeln!(out, "Stop:  Ctrl-C or SIGTERM; a second one stops at once")?;
+    out.flush()
+}

@@ -1,0 +1,189 @@
+//! Flags and environment of `chat-server`; every flag has a default that is safe on one's own machine.
+
+use crate::jwt::SecretKey;
+use chat_core::Limits;
+use chat_transport_ws::OriginRule;
+use clap::Parser;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A chat server: page, WebSocket, health and metrics on one port. It needs no flag.
+#[derive(Debug, Parser)]
+#[command(name = "chat-server", version)]
+pub struct Settings {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(
+        long,
+        env = "CHAT_LISTEN",
+        default_value = "127.0.0.1:7000",
+        value_name = "ADDRESS:PORT"
+    )]
+    pub listen: SocketAddr,
+
+    /// The secret that signs tokens (HS256), at least 32 bytes: prefer the environment, where `ps` does not show it.
+    /// Without it guests are admitted by name, on a loopback address only.
+    #[arg(long, env = "CHAT_JWT_KEY", hide_env_values = true, value_name = "KEY")]
+    pub jwt_key: Option<SecretKey>,
+
+    /// Admit only tokens for this audience (`aud`).
+    #[arg(long, env = "CHAT_JWT_AUDIENCE", value_name = "NAME", requires = "jwt_key")]
+    pub jwt_audience: Option<String>,
+
+    /// Admit only tokens from this issuer (`iss`).
+    #[arg(long, env = "CHAT_JWT_ISSUER", value_name = "NAME", requires = "jwt_key")]
+    pub jwt_issuer: Option<String>,
+
+    /// A web page's origin that may connect, such as `https://app.example.com`; may be given several times. Without
+    /// any, only pages that this server's own host served.
+    #[arg(long = "origin", env = "CHAT_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    pub origins: Vec<OriginRule>,
+
+    /// How many seconds clients have to come to an end when the server stops.
+    #[arg(long, env = "CHAT_GRACE", default_value = "10", value_name = "SECONDS")]
+    pub grace: u64,
+
+    /// Open connections from one address.
+    #[arg(
+        long,
+        env = "CHAT_CONNECTIONS_PER_ADDRESS",
+        value_name = "COUNT",
+        help_heading = "Limits"
+    )]
+    pub connections_per_address: Option<usize>,
+
+    /// Handshakes a second from one address.
+    #[arg(
+        long,
+        env = "CHAT_HANDSHAKES_PER_ADDRESS",
+        value_name = "COUNT",
+        help_heading = "Limits"
+    )]
+    pub handshakes_per_address: Option<u32>,
+
+    /// Messages a second from one user, and how many at once: `5:20`.
+    #[arg(
+        long,
+        env = "CHAT_SENDS_PER_USER",
+        value_name = "RATE[:BURST]",
+        help_heading = "Limits"
+    )]
+    pub sends_per_user: Option<Rate>,
+
+    /// Messages a second in one conversation, and how many at once: `50:200`.
+    #[arg(
+        long,
+        env = "CHAT_SENDS_PER_CONVERSATION",
+        value_name = "RATE[:BURST]",
+        help_heading = "Limits"
+    )]
+    pub sends_per_conversation: Option<Rate>,
+}
+
+impl Settings {
+    /// The engine's bounds: the defaults, and what was named.
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        set(&mut limits.connections_per_address_max, self.connections_per_address);
+        set(&mut limits.handshakes_per_address, self.handshakes_per_address);
+        let pair = |rate: Rate| (rate.per_second, rate.burst);
+        set(&mut limits.sends_per_user, self.sends_per_user.map(pair));
+        set(
+            &mut limits.sends_per_conversation,
+            self.sends_per_conversation.map(pair),
+        );
+        limits
+    }
+
+    /// How long clients have to come to an end.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace)
+    }
+}
+
+fn set<T>(limit: &mut T, wanted: Option<T>) {
+    if let Some(wanted) = wanted {
+        *limit = wanted;
+    }
+}
+
+/// So many a second, and so many at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// A second.
+    pub per_second: u32,
+    /// At once; four seconds' worth unless told.
+    pub burst: u32,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (rate, burst) = match text.split_once(':') {
+            Some((rate, burst)) => (rate, Some(burst)),
+            None => (text, None),
+        };
+        let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0);
+        let per_second = number(rate);
+        let burst = match burst {
+            Some(burst) => number(burst),
+            None => per_second.map(|rate| rate.saturating_mul(4)),
+        };
+        match (per_second, burst) {
+            (Some(per_second), Some(burst)) => Ok(Self { per_second, burst }),
+            _ => Err("write it like `5` or `5:20`, each at least 1".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(flags: &[&str]) -> Result<Settings, clap::Error> {
+        Settings::try_parse_from(["chat-server"].iter().chain(flags))
+    }
+
+    #[test]
+    fn no_flag_is_needed_and_changes_no_limit() {
+        let settings = parsed(&[]).expect("no flag is needed");
+        assert!(settings.listen.ip().is_loopback());
+        let (ours, default) = (settings.limits(), Limits::default());
+        assert_eq!(format!("{ours:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn limits_are_raised_by_name_only() {
+        let flags = [
+            "--connections-per-address",
+            "5000",
+            "--sends-per-user",
+            "100",
+            "--sends-per-conversation",
+            "9:10",
+        ];
+        let limits = parsed(&flags).expect("good flags").limits();
+        assert_eq!(limits.connections_per_address_max, 5000);
+        assert_eq!(limits.sends_per_user, (100, 400));
+        assert_eq!(limits.sends_per_conversation, (9, 10));
+        assert_eq!(
+            limits.connections_per_user_max,
+            Limits::default().connections_per_user_max
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for flags in [
+            ["--sends-per-user", "0"],
+            ["--sends-per-user", "5:"],
+            ["--jwt-key", "short"],
+            ["--jwt-audience", "chat"],
+            ["--listen", "localhost"],
+            ["--origin", "https://app.*.com"],
+        ] {
+            assert!(parsed(&flags).is_err(), "{flags:?}");
+        }
+    }
+}

@@ -4,20 +4,19 @@
 //! it keeps are [`LogRow`]s, chained by [`chain`], and messages as they are now; what it hands out is
 //! [`render`]ed at the read. No clock, no randomness, no storage here.
 
-mod budget;
 mod chain;
 #[cfg(test)]
 mod examples;
 mod facts;
 mod judge;
 mod marks;
+mod page_room;
 mod policy;
 mod render;
 mod row;
 mod unread;
 mod visibility;
 
-pub use budget::Budget;
 pub use chain::chain;
 pub use chat_protocol::conversation::{
     Conversation, ConversationKind, HistoryVisibility, InboxEntry, Marks, Member, Role,
@@ -25,6 +24,7 @@ pub use chat_protocol::conversation::{
 pub use facts::{Change, ConversationFacts, Facts, MemberFacts, Touches, Verdict, Write, touches};
 pub use judge::judge;
 pub use marks::{MarkChange, raise_delivered, raise_read};
+pub use page_room::PageRoom;
 pub use policy::{Standing, policy};
 pub use render::{Current, render};
 pub use row::{FirstMember, LogKind, LogRow};

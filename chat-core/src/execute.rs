@@ -208,7 +208,9 @@ impl Inner {
             Command::InboxList(c) => {
                 let user = of_user(caller)?;
                 Ok(Outcome::Inbox(
-                    self.store.inbox(user, c.page.as_ref(), entries(c.limit)).await?,
+                    self.store
+                        .inbox(user, c.page.as_ref(), entries(c.limit), self.limits.page_bytes_max)
+                        .await?,
                 ))
             }
             Command::HistoryList(c) => {

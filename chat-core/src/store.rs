@@ -71,12 +71,14 @@ pub trait Store: Send + Sync + 'static {
     /// The user's inbox entries of these conversations; those of which they are no member are left out.
     async fn entries(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<InboxEntry>, StoreError>;
 
-    /// A page of the user's inbox in the order of conversation ids.
+    /// A page of the user's inbox in the order of conversation ids: at most `limit` entries in about `bytes` bytes, at
+    /// least one.
     async fn inbox(
         &self,
         user: &UserId,
         page: Option<&PageToken>,
         limit: usize,
+        bytes: usize,
     ) -> Result<chat_protocol::frame::InboxPage, StoreError>;
 
     /// Changes what is the user's own in a conversation.

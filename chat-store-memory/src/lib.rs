@@ -19,6 +19,7 @@ mod state;
 use async_trait::async_trait;
 use chat_core::command::PageToken;
 use chat_core::conversation::InboxEntry;
+use chat_core::conversation::PageRoom;
 use chat_core::frame::{ConversationView, HistoryPage, InboxPage, MarkPage, MemberPage, ReactionPage};
 use chat_core::id::{CommandId, ConversationId, MessageId, NodeId, Revision, UserId};
 use chat_core::store::{
@@ -161,8 +162,14 @@ impl Store for MemoryStore {
         Ok(entries.collect())
     }
 
-    async fn inbox(&self, user: &UserId, page: Option<&PageToken>, limit: usize) -> Result<InboxPage, StoreError> {
-        Ok(read::inbox(&self.lock(), user, page, limit))
+    async fn inbox(
+        &self,
+        user: &UserId,
+        page: Option<&PageToken>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<InboxPage, StoreError> {
+        Ok(read::inbox(&self.lock(), user, page, PageRoom::new(limit, bytes)))
     }
 
     async fn set_inbox(

@@ -4,7 +4,7 @@ use crate::changes::Changed;
 use crate::place::{Place, Written};
 use crate::state::{Now, State};
 use chat_core::command::PageToken;
-use chat_core::conversation::{Budget, Visible, render};
+use chat_core::conversation::{PageRoom, Visible, render};
 use chat_core::event::Skip;
 use chat_core::frame::{ConversationView, HistoryPage, InboxPage, LogItem, MarkPage, MemberPage, ReactionPage};
 use chat_core::id::{ConversationId, Epoch, MessageId, Position, Revision, Seq, UserId};
@@ -32,7 +32,7 @@ pub(crate) fn log(state: &State, epoch: Epoch, query: &LogQuery) -> Result<LogRe
         return Ok(LogRead::Ahead);
     }
     let mut items = Vec::new();
-    let mut budget = Budget::new(query.limit, query.bytes);
+    let mut budget = PageRoom::new(query.limit, query.bytes);
     let mut next = query.after.next();
     if next < visible.from {
         let to = visible.from.previous();
@@ -75,14 +75,14 @@ pub(crate) fn history(state: &State, query: &HistoryQuery) -> Option<HistoryPage
     let after = |seq: Seq| place.messages.range(from.max(seq.next())..);
     let at_and_after = |seq: Seq| place.messages.range(from.max(seq)..);
 
-    let page = |limit| Budget::new(limit, query.bytes);
+    let page = |limit| PageRoom::new(limit, query.bytes);
     let mut messages: Vec<Message> = match query.window {
         Window::Newest => take(page(query.limit), at_and_after(from).rev()),
         Window::Before(seq) => take(page(query.limit), before(seq).rev()),
         Window::After(seq) => take(page(query.limit), after(seq)),
         Window::Around(seq) => {
             let older = query.limit / 2;
-            let side = |limit| Budget::new(limit, query.bytes / 2);
+            let side = |limit| PageRoom::new(limit, query.bytes / 2);
             let mut both = take(side(query.limit - older), at_and_after(seq));
             if older > 0 {
                 both.extend(take(side(older), before(seq).rev()));
@@ -107,7 +107,7 @@ pub(crate) fn history(state: &State, query: &HistoryQuery) -> Option<HistoryPage
 }
 
 /// The nearest messages first, as many as go into the page.
-fn take<'a>(mut page: Budget, nearest: impl Iterator<Item = (&'a Seq, &'a Written)>) -> Vec<Message> {
+fn take<'a>(mut page: PageRoom, nearest: impl Iterator<Item = (&'a Seq, &'a Written)>) -> Vec<Message> {
     let messages = nearest.map(|(_, written)| written.now());
     messages.take_while(|message| page.take_message(message)).collect()
 }
@@ -135,14 +135,24 @@ pub(crate) fn memberships(state: &State, epoch: Epoch, user: &UserId, changed_af
     }
 }
 
-pub(crate) fn inbox(state: &State, user: &UserId, page: Option<&PageToken>, limit: usize) -> InboxPage {
+pub(crate) fn inbox(state: &State, user: &UserId, page: Option<&PageToken>, mut budget: PageRoom) -> InboxPage {
     let conversations = state.users.get(user).into_iter().flat_map(|user| &user.conversations);
-    let (conversations, next) = paged(conversations.map(|id| (id.to_string(), *id)), page, limit);
-    let entries = conversations.into_iter().filter_map(|id| state.entry(user, id));
-    InboxPage {
-        entries: entries.collect(),
-        next,
+    let beyond = conversations.filter(|id| page.is_none_or(|page| id.to_string() > page.0));
+    let mut inbox = InboxPage {
+        entries: Vec::new(),
+        next: None,
+    };
+    for entry in beyond.filter_map(|id| state.entry(user, *id)) {
+        if !budget.take_entry(&entry) {
+            inbox.next = inbox
+                .entries
+                .last()
+                .map(|last| PageToken(last.conversation.id.to_string()));
+            break;
+        }
+        inbox.entries.push(entry);
     }
+    inbox
 }
 
 pub(crate) fn conversation(

@@ -254,8 +254,14 @@ impl Store for FailingStore {
         through!(self, Any, entries(user, conversations))
     }
 
-    async fn inbox(&self, user: &UserId, page: Option<&PageToken>, limit: usize) -> Result<InboxPage, StoreError> {
-        through!(self, Any, inbox(user, page, limit))
+    async fn inbox(
+        &self,
+        user: &UserId,
+        page: Option<&PageToken>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<InboxPage, StoreError> {
+        through!(self, Any, inbox(user, page, limit, bytes))
     }
 
     async fn set_inbox(

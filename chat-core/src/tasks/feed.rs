@@ -4,6 +4,7 @@
 //! so that what happens between the read and the live flow is noticed; live flow begins when a page reaches beyond
 //! everything that was offered meanwhile.
 
+use crate::conversation::PageRoom;
 use crate::engine::Inner;
 use crate::session::{PageEnd, Session, Work};
 use crate::store::{LogPage, LogQuery, LogRead, Membership, Memberships, StoreError};
@@ -149,7 +150,8 @@ impl Feed {
         begin: &BTreeMap<ConversationId, Begin>,
         revision: Revision,
     ) {
-        let (mut page, mut bytes) = (Vec::new(), 0);
+        let room = || PageRoom::new(self.inner.limits.page_entries_max, self.inner.limits.page_bytes_max);
+        let (mut page, mut left) = (Vec::new(), room());
         for chunk in conversations.chunks(self.inner.limits.page_entries_max) {
             let mut missing: BTreeSet<_> = chunk.iter().copied().collect();
             for entry in self.entries_of(chunk).await {
@@ -162,12 +164,11 @@ impl Feed {
                     self.session.place(conversation, head, head);
                     continue;
                 }
-                let length = entry_bytes(&entry);
-                if bytes + length > self.inner.limits.page_bytes_max && !page.is_empty() {
+                if !left.take_entry(&entry) {
                     self.send_inbox(std::mem::take(&mut page), begin, revision, false).await;
-                    bytes = 0;
+                    left = room();
+                    left.take_entry(&entry);
                 }
-                bytes += length;
                 page.push(entry);
             }
             // A membership that ended between the two reads.
@@ -363,9 +364,4 @@ fn frame_of(conversation: ConversationId, mut items: Vec<LogItem>, more: bool) -
             more,
         }),
     })
-}
-
-/// About how long an entry is on the wire.
-fn entry_bytes(entry: &InboxEntry) -> usize {
-    chat_protocol::codec::Codec::Json.encode(entry).len()
 }

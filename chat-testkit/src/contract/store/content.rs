@@ -56,7 +56,7 @@ pub async fn a_deleted_body_is_nowhere(fixture: impl StoreFixture) {
         let entry = scene.entry(name, group).await;
         assert_eq!(entry.last_message, Some(tombstone.clone()));
         assert_eq!(entry.unread, 0);
-        shows_nothing(&scene.store.inbox(&user(name), None, 50).await.unwrap());
+        shows_nothing(&scene.store.inbox(&user(name), None, 50, 48 * 1024).await.unwrap());
         shows_nothing(&scene.store.conversation(group, Some(&user(name))).await.unwrap());
     }
     for window in [Window::Newest, Window::Before(Seq(9)), Window::After(Seq(1)), Window::Around(Seq(2))] {

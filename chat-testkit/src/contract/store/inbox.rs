@@ -87,7 +87,7 @@ pub async fn inbox_pages_hold_every_conversation_once(fixture: impl StoreFixture
     scene.remove(conversations.remove(3), "ann").await;
     let (ann, mut entries, mut page) = (user("ann"), Vec::<InboxEntry>::new(), None);
     loop {
-        let read = scene.store.inbox(&ann, page.as_ref(), 4).await.unwrap();
+        let read = scene.store.inbox(&ann, page.as_ref(), 4, 48 * 1024).await.unwrap();
         assert!(read.entries.len() <= 4);
         entries.extend(read.entries);
         page = read.next;
@@ -101,7 +101,7 @@ pub async fn inbox_pages_hold_every_conversation_once(fixture: impl StoreFixture
     let read: Vec<_> = entries.iter().map(|entry| entry.conversation.id).collect();
     conversations.sort_unstable();
     assert_eq!(read, conversations);
-    let nobody = scene.store.inbox(&user("nobody"), None, 4).await.unwrap();
+    let nobody = scene.store.inbox(&user("nobody"), None, 4, 48 * 1024).await.unwrap();
     assert!(nobody.entries.is_empty() && nobody.next.is_none());
 }
 

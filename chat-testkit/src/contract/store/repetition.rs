@@ -53,7 +53,7 @@ async fn retried(fixture: &impl StoreFixture, scene: &Scene, actor: Actor, comma
 async fn inboxes(scene: &Scene) -> Vec<(u64, Vec<chat_core::conversation::InboxEntry>)> {
     let mut inboxes = Vec::new();
     for name in ["ann", "bob", "carl"] {
-        let inbox = scene.store.inbox(&user(name), None, 50).await.unwrap();
+        let inbox = scene.store.inbox(&user(name), None, 50, 48 * 1024).await.unwrap();
         inboxes.push((scene.revision(name).await, inbox.entries));
     }
     inboxes

@@ -1,5 +1,6 @@
 //! How much goes into one page.
 
+use chat_protocol::conversation::InboxEntry;
 use chat_protocol::event::{Event, EventKind};
 use chat_protocol::frame::LogItem;
 use chat_protocol::message::Message;
@@ -10,13 +11,13 @@ use std::io;
 ///
 /// Bytes are those of the JSON form, roughly: a page's bound is there to keep frames small, not to count exactly.
 #[derive(Debug, Clone, Copy)]
-pub struct Budget {
+pub struct PageRoom {
     items: usize,
     bytes: usize,
     first: bool,
 }
 
-impl Budget {
+impl PageRoom {
     /// A page of this size.
     pub fn new(limit: usize, bytes: usize) -> Self {
         Self {
@@ -42,6 +43,11 @@ impl Budget {
             LogItem::Event(event) => event_bytes(event),
             LogItem::Skip(_) => ENVELOPE,
         })
+    }
+
+    /// Takes an inbox entry into the page, or says that it has to wait for the next one.
+    pub fn take_entry(&mut self, entry: &InboxEntry) -> bool {
+        self.take(json_bytes(entry))
     }
 
     fn take(&mut self, bytes: usize) -> bool {
@@ -108,12 +114,12 @@ mod tests {
 
     #[test]
     fn the_first_item_always_fits_and_nothing_slips_in_behind_what_did_not() {
-        let mut budget = Budget::new(10, 100);
+        let mut budget = PageRoom::new(10, 100);
         assert!(budget.take(1_000));
         assert!(budget.is_spent());
         assert!(!budget.take(1));
 
-        let mut budget = Budget::new(10, 100);
+        let mut budget = PageRoom::new(10, 100);
         assert!(budget.take(60));
         assert!(!budget.take(60));
         assert!(!budget.take(1));
@@ -121,11 +127,11 @@ mod tests {
 
     #[test]
     fn a_page_ends_at_its_limit() {
-        let mut budget = Budget::new(2, 100);
+        let mut budget = PageRoom::new(2, 100);
         assert!(budget.take(1));
         assert!(budget.take(1));
         assert!(budget.is_spent());
         assert!(!budget.take(1));
-        assert!(Budget::new(0, 0).take(5));
+        assert!(PageRoom::new(0, 0).take(5));
     }
 }

@@ -5,7 +5,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Bug {
-    /// A client shows an event again when it comes a second time.
+    /// A client resumes one event too early, and shows an event again when it comes a second time.
     ClientAppliesTwice = 1,
     /// A client mints a new id when it sends a command again.
     ClientMintsAgain = 2,

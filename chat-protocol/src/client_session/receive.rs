@@ -169,7 +169,7 @@ impl ClientSession {
             }
             return;
         }
-        state.cursor = position;
+        state.previous = std::mem::replace(&mut state.cursor, position);
         match item {
             LogItem::Event(event) => {
                 if self.view.fold(&event)

@@ -3,6 +3,7 @@
 use super::{ClientSettings, ClientView, Credential};
 use crate::command::Token;
 use crate::frame::{ClientFrame, Hello, Resume, ResumeCursor, SessionGrant};
+use crate::id::Position;
 
 /// Cursors in one frame. In JSON, the longer codec, one takes at most 105 bytes, so that a frame stays under 64 KiB.
 const CURSORS_MAX: usize = 600;
@@ -34,10 +35,13 @@ pub(super) fn resume(view: &ClientView, max: Option<u64>) -> Vec<ClientFrame> {
     let cursors: Vec<ResumeCursor> = view
         .conversations
         .iter()
-        .map(|(conversation, state)| ResumeCursor {
-            conversation: *conversation,
-            seq: state.cursor.seq,
-            tag: state.cursor.tag,
+        .map(|(conversation, state)| {
+            let Position { seq, tag } = state.resumes_at();
+            ResumeCursor {
+                conversation: *conversation,
+                seq,
+                tag,
+            }
         })
         .collect();
     let mut chunks: Vec<Resume> = cursors

@@ -10,6 +10,7 @@ use crate::conversation::{InboxEntry, Role};
 use crate::event::{Event, EventKind};
 use crate::id::{ConversationId, Epoch, Position, Revision, Seq, UserId};
 use crate::message::Message;
+use crate::planted::{Bug, is_planted};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a client knows; equal on two devices of one user once both are synced.
@@ -36,6 +37,8 @@ pub struct ConversationState {
     pub cursor: Position,
     /// The inbox entry, true at its `head`, which is never before the cursor.
     pub entry: InboxEntry,
+    /// The position before that one; only a planted fault goes back to it.
+    pub(super) previous: Position,
     ledger: Ledger,
     /// Whether the count of unread messages became a guess.
     stale: bool,
@@ -121,9 +124,18 @@ impl ConversationState {
     fn new(entry: InboxEntry) -> Self {
         Self {
             cursor: entry.head,
+            previous: entry.head,
             ledger: Ledger::starting_at(entry.head.seq),
             entry,
             stale: false,
+        }
+    }
+
+    /// What the client says at resume that it has.
+    pub(super) fn resumes_at(&self) -> Position {
+        match is_planted(Bug::ClientAppliesTwice) {
+            true => self.previous,
+            false => self.cursor,
         }
     }
 

@@ -91,7 +91,7 @@ promises! {
         for frame in frames {
             assert_eq!(engine.recv().await, Received::Frame(frame.into()));
         }
-        drop(soon(sender).await);
+        drop(soon(sender).await.expect("no panic"));
     }
 
     /// A dropped `recv` loses no byte.
@@ -115,7 +115,7 @@ promises! {
             };
             assert_eq!(received, Received::Frame(vec![b'a' + number % 26; 3000].into()));
         }
-        drop(soon(sender).await);
+        drop(soon(sender).await.expect("no panic"));
     }
 
     /// What the engine writes reaches the client whole and in order, wherever the transport cuts the writes.
@@ -136,7 +136,7 @@ promises! {
         for frame in frames {
             assert_eq!(see(&mut *peer).await, Seen::Frame(frame));
         }
-        drop(soon(writer).await);
+        drop(soon(writer).await.expect("no panic"));
     }
 
     /// A client that does not read makes `try_write` refuse, after a bounded number of bytes; `writable` waits until
@@ -234,7 +234,7 @@ promises! {
             let lingering = tokio::spawn(engine.close(code, reason));
             assert_eq!(see(&mut *peer).await, Seen::Closed(code, reason.to_owned()), "{how:?}");
             drop(peer);
-            soon(lingering).await;
+            soon(lingering).await.expect("no panic");
         }
     }
 
@@ -254,7 +254,7 @@ promises! {
         );
         assert_eq!(see(&mut *peer).await, Seen::End);
         drop(peer);
-        soon(lingering).await;
+        soon(lingering).await.expect("no panic");
     }
 
     /// A lingering close ends in bounded time, also when the client neither reads nor closes.
@@ -330,7 +330,7 @@ promises! {
         let serving = tokio::spawn(transport.serve(Acceptor::refusing(Duration::from_secs(1)), stop.clone()));
         assert!(soon(fixture.connect(&url, Codec::Json)).await.is_none());
         stop.stop();
-        soon(serving).await;
+        soon(serving).await.expect("no panic");
     }
 
     /// When told to stop, `serve` returns and lets nobody in any more; connections go on.

@@ -4,15 +4,19 @@
 //! as they do on a socket. On one thread under paused time it is deterministic: it starts no task but one a
 //! connection, and draws no numbers.
 
+mod client;
 mod connector;
 mod framing;
 mod listener;
 mod pipe;
+mod sdk;
 mod server;
 
-pub use connector::{Dial, Heard, InProcessConnector, InProcessPipe, Link};
+pub use client::{Heard, InProcessPipe, InProcessReceiver, InProcessSender};
+pub use connector::{Dial, DialError, InProcessConnector, Link};
 pub use framing::FRAMING;
 pub use listener::InProcessTransport;
+pub use sdk::Dialing;
 
 /// Makes a transport for the builder of an engine and the connector that reaches it.
 ///

@@ -1,15 +1,14 @@
-//! The client's side: connecting, the pipe of frames, and the knobs of its network.
+//! The client's side: connecting, and the knobs of its network.
 
-use super::framing::{Kind, close, frame, take};
+use super::client::InProcessPipe;
 use super::listener::{Call, InProcessTransport};
 use super::pipe::Pipe;
 use super::server::Wires;
-use bytes::{Buf, Bytes, BytesMut};
-use chat_core::code::CloseCode;
 use chat_core::codec::Codec;
+use chat_core::engine::Refusal;
 use chat_core::transport::Handshake;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 /// Calls that wait for `serve`.
@@ -90,35 +89,25 @@ impl InProcessConnector {
     /// Connects.
     ///
     /// # Errors
-    /// `ConnectionRefused` when nobody listens or the node takes nobody.
-    pub async fn connect(&self, dial: Dial) -> io::Result<InProcessPipe> {
-        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-        let listener = self.0.lock().listener.clone().ok_or_else(refused)?;
+    /// [`DialError`] when nobody listens or the node takes nobody.
+    pub async fn connect(&self, dial: Dial) -> Result<InProcessPipe, DialError> {
+        let listener = self.0.lock().listener.clone().ok_or(DialError::NobodyListens)?;
+        let codec = dial.handshake.codec;
         let wires = Arc::new(Wires {
             to_server: Pipe::new(dial.to_server_bytes, dial.write_bytes_max),
             to_client: Pipe::new(dial.to_client_bytes, dial.write_bytes_max),
         });
-        let pipe = InProcessPipe {
-            kind: Kind::of(dial.handshake.codec),
-            wires: Arc::clone(&wires),
-            unsent: BytesMut::new(),
-            received: BytesMut::new(),
-        };
+        // Made before the call, so that a dropped `connect` closes what the engine may have taken.
+        let pipe = InProcessPipe::new(Arc::clone(&wires), codec);
         let (answer, answered) = oneshot::channel();
         let call = Call {
             handshake: dial.handshake,
             wires: Arc::clone(&wires),
             answer,
         };
-        listener.send(call).await.map_err(|_| refused())?;
-        match answered.await {
-            Ok(Ok(())) => {}
-            Ok(Err(refusal)) => {
-                let sentence = format!("come back in {:?}", refusal.retry_after);
-                return Err(io::Error::new(io::ErrorKind::ConnectionRefused, sentence));
-            }
-            Err(_) => return Err(refused()),
-        }
+        listener.send(call).await.map_err(|_| DialError::NobodyListens)?;
+        let answer = answered.await.map_err(|_| DialError::NobodyListens)?;
+        answer.map_err(DialError::Refused)?;
         let mut inside = self.0.lock();
         inside.links.retain(|link| link.strong_count() > 0);
         inside.links.push(Arc::downgrade(&wires));
@@ -132,136 +121,20 @@ impl InProcessConnector {
     }
 }
 
-/// What a client hears.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
-    /// A whole frame of the protocol.
-    Frame(Bytes),
-    /// The answer to a ping.
-    Pong(Bytes),
-    /// The engine closed.
-    Closed(CloseCode, String),
-    /// The connection is gone.
-    Lost,
-}
-
-/// A client's end of a connection; dropping it closes the connection without a word.
-#[derive(Debug)]
-pub struct InProcessPipe {
-    wires: Arc<Wires>,
-    kind: Kind,
-    /// What the network has not taken yet.
-    unsent: BytesMut,
-    received: BytesMut,
-}
-
-impl InProcessPipe {
-    /// Sends a frame of the protocol; waits while the network is full.
-    ///
-    /// # Cancel safety
-    /// A dropped call may leave the rest of its frame waiting: the next call, of `send` or `recv`, sends it first.
-    ///
-    /// # Errors
-    /// When the connection is gone.
-    pub async fn send(&mut self, payload: impl AsRef<[u8]>) -> io::Result<()> {
-        self.write(&frame(self.kind, payload.as_ref())).await
-    }
-
-    /// Asks the transport, not the engine, for an answer.
-    ///
-    /// # Errors
-    /// When the connection is gone.
-    pub async fn ping(&mut self, payload: impl AsRef<[u8]>) -> io::Result<()> {
-        self.write(&frame(Kind::Ping, payload.as_ref())).await
-    }
-
-    /// Closes with a word; what the engine still says can be received.
-    ///
-    /// # Errors
-    /// When the connection is gone.
-    pub async fn close(&mut self, code: CloseCode) -> io::Result<()> {
-        self.write(&frame(Kind::Close, &code.number().to_be_bytes())).await
-    }
-
-    /// Sends bytes that may be no frame at all.
-    ///
-    /// # Cancel safety
-    /// As [`send`](Self::send).
-    ///
-    /// # Errors
-    /// When the connection is gone.
-    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        flush(&self.wires, &mut self.unsent).await?;
-        self.unsent.extend_from_slice(bytes);
-        flush(&self.wires, &mut self.unsent).await
-    }
-
-    /// The next thing that the engine says.
-    ///
-    /// # Cancel safety
-    /// Cancel safe.
-    pub async fn recv(&mut self) -> Heard {
-        loop {
-            match take(&mut self.received) {
-                Ok(Some((Kind::Pong, payload))) => return Heard::Pong(payload),
-                Ok(Some((Kind::Close, payload))) => {
-                    let (code, reason) = close(&payload);
-                    return Heard::Closed(code, reason);
-                }
-                Ok(Some((kind, payload))) => {
-                    assert_eq!(kind, self.kind, "the engine sends the agreed kind of frame");
-                    return Heard::Frame(payload);
-                }
-                Ok(None) => {}
-                Err((_, reason)) => panic!("the engine sent what is no frame: {reason}"),
-            }
-            let Self {
-                wires,
-                unsent,
-                received,
-                ..
-            } = self;
-            tokio::select! {
-                biased;
-                more = wires.to_client.read(received) => if !more {
-                    return Heard::Lost;
-                },
-                // An error here is a lost connection, which the other arm says.
-                _ = flush(wires, unsent), if !unsent.is_empty() => {}
-            }
-        }
-    }
-
-    /// The network under this connection.
-    pub fn link(&self) -> Link {
-        Link(Arc::clone(&self.wires))
-    }
-}
-
-async fn flush(wires: &Wires, unsent: &mut BytesMut) -> io::Result<()> {
-    while !unsent.is_empty() {
-        match wires.to_server.try_write([&unsent[..]]) {
-            Ok(count) => unsent.advance(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wires.to_server.writable().await?,
-            Err(error) => {
-                unsent.clear();
-                return Err(error);
-            }
-        }
-    }
-    Ok(())
-}
-
-impl Drop for InProcessPipe {
-    fn drop(&mut self) {
-        self.wires.to_server.end();
-        self.wires.to_client.deafen();
-    }
+/// There is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum DialError {
+    /// No transport is bound, or it has ended.
+    #[error("nobody listens")]
+    NobodyListens,
+    /// The node takes nobody now.
+    #[error("the node takes nobody for {:?}", .0.retry_after)]
+    Refused(Refusal),
 }
 
 /// The network of one connection.
 #[derive(Debug, Clone)]
-pub struct Link(Arc<Wires>);
+pub struct Link(pub(super) Arc<Wires>);
 
 impl Link {
     /// Breaks the connection: what was on its way is lost, and both ends notice.

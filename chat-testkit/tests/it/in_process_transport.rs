@@ -1,6 +1,7 @@
 //! The in-process transport keeps the contract, and its knobs do what they say.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chat_core::code::CloseCode;
 use chat_core::codec::Codec;
 use chat_core::engine::Acceptor;
@@ -66,11 +67,11 @@ impl TransportPeer for Peer {
     }
 
     async fn ping(&mut self) -> io::Result<bool> {
-        self.0.ping("").await.map(|()| true)
+        self.0.sender.ping("").await.map(|()| true)
     }
 
     async fn close(&mut self) -> io::Result<bool> {
-        self.0.close(CloseCode::Normal).await.map(|()| true)
+        self.0.sender.close(CloseCode::Normal).await.map(|()| true)
     }
 
     async fn misbehave(&mut self, how: Misbehaviour) -> io::Result<()> {
@@ -79,7 +80,7 @@ impl TransportPeer for Peer {
             Misbehaviour::OtherKind => &[2, 0, 0, 0, 1, 0x80],
             Misbehaviour::TooLong => &[1, 1, 0, 0, 0],
         };
-        self.0.write(bytes).await
+        self.0.sender.write(bytes).await
     }
 
     async fn recv(&mut self) -> Seen {
@@ -169,4 +170,41 @@ async fn the_next_engine_listens_at_the_same_place_once_the_one_before_is_gone()
     connector.connect(Dial::default()).await.unwrap();
     second.recv().await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rust_sdk_connects_through_it() {
+    use chat_client::{ConnectError, Connector, Pipe, Received as FromServer};
+    let (_, connector) = in_process();
+    let dialing = connector.dialing(Dial {
+        to_server_bytes: 10,
+        ..Dial::default()
+    });
+    let nobody = dialing.connect(Codec::Json).await.map(drop);
+    assert!(matches!(nobody, Err(ConnectError::Unreachable(_))));
+    let (_stop, mut connections) = listen(&connector).await;
+    let Pipe {
+        mut sender,
+        mut receiver,
+    } = dialing.connect(Codec::MessagePack).await.unwrap();
+    let mut connection = connections.recv().await.unwrap();
+    assert_eq!(connection.handshake.codec, Codec::MessagePack);
+    let mut frames = ["first, longer than the network", "second"].map(Bytes::from).into();
+    let dropped = timeout(Duration::from_secs(1), sender.send(&mut frames)).await;
+    assert!(dropped.is_err(), "the network is full");
+    assert_eq!(frames.len(), 1, "a frame leaves the queue as a whole");
+    let (sent, first) = tokio::join!(sender.send(&mut frames), connection.incoming.recv());
+    sent.unwrap();
+    assert_eq!(first, Received::Frame("first, longer than the network".into()));
+    assert_eq!(connection.incoming.recv().await, Received::Frame("second".into()));
+    let framing = connection.outlet.framing();
+    let frame = (framing.frame)(Codec::MessagePack, b"hi");
+    let goodbye = (framing.close)(CloseCode::Restart, "restart").unwrap();
+    for bytes in [frame, goodbye] {
+        connection.outlet.try_write(&[io::IoSlice::new(&bytes)]).unwrap();
+    }
+    assert_eq!(receiver.recv().await, FromServer::Frame("hi".into()));
+    assert_eq!(receiver.recv().await, FromServer::Closed(Some(CloseCode::Restart)));
+    connector.links()[0].cut();
+    assert_eq!(receiver.recv().await, FromServer::Closed(None));
 }

@@ -65,6 +65,7 @@ impl Session {
         if at == head && place.seen <= at.seq {
             place.live = true;
             state.behind.remove(&conversation);
+            state.synced(conversation);
         } else {
             state.lag(conversation);
             self.feed.notify_one();

@@ -64,9 +64,9 @@ impl Queue {
         self.kept
     }
 
-    /// Whether a page of the log would find room.
+    /// Whether a page of the log would find room, whatever its size: so at most half of the bound and one page wait.
     pub(crate) fn has_room(&self) -> bool {
-        self.bytes <= self.bytes_max / 2 && self.items.len() <= self.frames_max / 2
+        self.is_empty() || (self.bytes <= self.bytes_max / 2 && self.items.len() <= self.frames_max / 2)
     }
 
     /// Takes what must not be dropped.
@@ -82,30 +82,31 @@ impl Queue {
     /// Takes an event that others get too and that follows a position of a log; `false` when there is no room.
     #[must_use]
     pub(crate) fn push_event(&mut self, conversation: ConversationId, before: Position, bytes: Bytes) -> bool {
-        self.push_bounded(Item {
+        // The first is taken whatever its size, so that nothing is too large to be sent at all.
+        let full = self.bytes + bytes.len() > self.bytes_max || self.items.len() >= self.frames_max;
+        if full && !self.items.is_empty() {
+            return false;
+        }
+        self.push(Item {
             bytes,
             event: Some((conversation, before)),
             own: false,
-        })
+        });
+        true
     }
 
     /// Takes a page of a log that follows a position; `false` when there is no room.
     #[must_use]
     pub(crate) fn push_page(&mut self, conversation: ConversationId, before: Position, bytes: Bytes) -> bool {
-        self.push_bounded(Item {
+        // By the rule by which the page was asked for: were it stricter, the same page would be asked for at once.
+        if !self.has_room() {
+            return false;
+        }
+        self.push(Item {
             bytes,
             event: Some((conversation, before)),
             own: true,
-        })
-    }
-
-    fn push_bounded(&mut self, item: Item) -> bool {
-        // The first is taken whatever its size, so that nothing is too large to be sent at all.
-        let full = self.bytes + item.bytes.len() > self.bytes_max || self.items.len() >= self.frames_max;
-        if full && !self.items.is_empty() {
-            return false;
-        }
-        self.push(item);
+        });
         true
     }
 

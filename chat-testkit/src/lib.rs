@@ -3,6 +3,7 @@
 //!
 //! * the promises of the doors: [`contract`]
 //! * doors in this process: [`transport`], and those that go wrong as they are told, [`backplane`], [`failing_store`]
+//! * a client that says exactly what it is told: [`wire`]
 //! * chance and time that a test decides: [`random`], [`clock`]
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ pub mod contract;
 pub mod failing_store;
 pub mod random;
 pub mod transport;
+pub mod wire;
 
 pub use clock::ManualClock;
 pub use failing_store::{FailingStore, StoreFaults};

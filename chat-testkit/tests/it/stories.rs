@@ -1,0 +1,6 @@
+//! Stories: what users of an engine are promised, told from their side of the wire.
+
+mod absence;
+mod chatting;
+mod house;
+mod say;

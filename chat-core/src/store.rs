@@ -35,7 +35,11 @@ use thiserror::Error;
 /// * **Tags chain.** Each row's tag is [`chain`](crate::conversation::chain) of the one before; stores keep the result.
 /// * **Reads join.** A viewer's page and their membership are read in one statement: nothing after a removal, nothing
 ///   before a join (unless the conversation's history is `all`); what is left out inside a page is a skip.
-/// * **Content lives once.** A log row names what changed; events are rendered with the message as it is at the read.
+/// * **Content lives once.** A log row names what changed; events are [rendered](crate::conversation::render) with the
+///   message as it is at the read. The answers of a batch are rendered once all of it is written: what the batch itself
+///   deleted is not shown.
+/// * **Pairs.** A direct conversation is found by its unordered pair of users, whoever creates it under whichever id, also
+///   when both do at once; deleting it frees the pair, never its ids.
 /// * **A user's revision** is raised in the transaction that changes their marks, mute, archive or membership; not by
 ///   a message, which moves its sender's read mark all the same.
 /// * **Horizon.** [`heads_changed_since`](Store::heads_changed_since) never misses a commit: what commits late is in
@@ -287,7 +291,7 @@ pub enum LogRead {
     NotFound,
     /// What comes after that seq is no longer kept.
     TooOld,
-    /// The log ends before that seq.
+    /// The log ends before that seq, or the viewer's part of it.
     Ahead,
 }
 
@@ -300,7 +304,7 @@ pub struct LogPage {
     pub after: Tag,
     /// Events and skips without gaps; empty at the head.
     pub items: Vec<LogItem>,
-    /// The head at the time of the read.
+    /// The head at the time of the read; for a viewer whose membership ended, the position of their last event.
     pub head: Position,
     /// For a viewer whose membership ended: the seq of its last event.
     pub ended: Option<Seq>,
@@ -376,7 +380,7 @@ pub struct Membership {
 /// What a user changes of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InboxChange {
-    /// Read up to here.
+    /// Read up to here; what is read was delivered.
     Read(Seq),
     /// Delivered up to here.
     Delivered(Seq),

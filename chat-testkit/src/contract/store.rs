@@ -150,6 +150,7 @@ store_promises! { $
         an_entry_says_what_is_ones_own
         entries_are_for_members
         inbox_pages_hold_every_conversation_once
+        a_page_of_the_inbox_ends_at_its_bytes_and_holds_at_least_one_entry
         memberships_are_in_order_with_their_heads
     }
     /// Kinds and members.

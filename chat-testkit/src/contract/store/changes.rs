@@ -1,7 +1,7 @@
 //! What changed since a horizon.
 
 use super::StoreFixture;
-use super::scene::{Scene, by, user};
+use super::scene::{Walk, Scene, by, user};
 use chat_core::id::{ConversationId, Position, UserId};
 use chat_core::store::{Horizon, InboxChange};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,9 @@ async fn read(
     limit: usize,
 ) -> (BTreeMap<ConversationId, Position>, BTreeSet<UserId>) {
     let (mut heads, mut users) = (BTreeMap::new(), BTreeSet::new());
+    let mut walk = Walk::new();
     loop {
+        walk.step();
         let changes = scene.store.heads_changed_since(Some(horizon), limit).await.unwrap();
         assert!(changes.heads.len() + changes.users.len() <= 2 * limit, "a page is bounded");
         heads.extend(changes.heads.into_iter().map(|head| (head.conversation, head.position)));

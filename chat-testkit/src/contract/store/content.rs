@@ -1,7 +1,7 @@
 //! Content: it lives once, and what was deleted is nowhere.
 
 use super::StoreFixture;
-use super::scene::{Scene, by, list, text_of, user};
+use super::scene::{Walk, Scene, by, list, text_of, user};
 use chat_core::command::{MessageDelete, MessageEdit, MessageSend, ReactionRemove};
 use chat_core::conversation::ConversationKind;
 use chat_core::event::EventKind;
@@ -198,7 +198,9 @@ pub async fn who_reacted_is_listed_in_pages(fixture: impl StoreFixture) {
     let mut query = list(group, Some("tom"));
     query.limit = 3;
     let mut users = Vec::new();
+    let mut walk = Walk::new();
     loop {
+        walk.step();
         let page = scene.store.reactions(query.clone(), first.id, "+1").await.unwrap().unwrap();
         assert!(page.users.len() <= 3);
         users.extend(page.users);

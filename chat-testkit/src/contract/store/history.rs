@@ -1,7 +1,7 @@
 //! History: messages before, after and around.
 
 use super::StoreFixture;
-use super::scene::{Scene, by, text_of, user};
+use super::scene::{Walk, Scene, by, text_of, user};
 use chat_core::conversation::{ConversationKind, HistoryVisibility};
 use chat_core::frame::HistoryPage;
 use chat_core::id::{ConversationId, Seq};
@@ -113,7 +113,9 @@ pub async fn a_page_of_history_ends_at_its_limit_or_bytes_and_holds_at_least_one
     assert!(firsts(&around).contains('3') && around.messages.len() <= 4, "{}", firsts(&around));
     // From the end to the beginning, page by page, each message once.
     let (mut seen, mut window) = (Vec::new(), Window::Newest);
+    let mut walk = Walk::new();
     loop {
+        walk.step();
         let page = read(&scene, group, "ann", window, (3, 12_000)).await;
         let first = page.messages.first().unwrap().seq;
         seen.splice(0..0, page.messages.iter().map(|message| message.seq));

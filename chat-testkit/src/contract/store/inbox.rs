@@ -1,7 +1,7 @@
 //! The inbox.
 
 use super::StoreFixture;
-use super::scene::{Scene, by, text_of, user};
+use super::scene::{Walk, Scene, by, text_of, user};
 use chat_core::conversation::{ConversationKind, InboxEntry, Role};
 use chat_core::id::{Position, Seq};
 use chat_core::store::InboxChange;
@@ -86,7 +86,9 @@ pub async fn inbox_pages_hold_every_conversation_once(fixture: impl StoreFixture
     scene.group(&["bob"]).await;
     scene.remove(conversations.remove(3), "ann").await;
     let (ann, mut entries, mut page) = (user("ann"), Vec::<InboxEntry>::new(), None);
+    let mut walk = Walk::new();
     loop {
+        walk.step();
         let read = scene.store.inbox(&ann, page.as_ref(), 4, 48 * 1024).await.unwrap();
         assert!(read.entries.len() <= 4);
         entries.extend(read.entries);
@@ -103,6 +105,28 @@ pub async fn inbox_pages_hold_every_conversation_once(fixture: impl StoreFixture
     assert_eq!(read, conversations);
     let nobody = scene.store.inbox(&user("nobody"), None, 4, 48 * 1024).await.unwrap();
     assert!(nobody.entries.is_empty() && nobody.next.is_none());
+}
+
+/// A page is bounded in bytes too, and holds at least one entry: together they are still all.
+pub async fn a_page_of_the_inbox_ends_at_its_bytes_and_holds_at_least_one_entry(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    for _ in 0..6 {
+        let group = scene.group(&["ann"]).await;
+        scene.send(group, "ann", &"x".repeat(5_000)).await;
+    }
+    for (bytes, pages_min) in [(1, 6), (12_000, 3), (usize::MAX, 1)] {
+        let (mut walk, mut pages, mut entries, mut page) = (Walk::new(), 0, 0, None);
+        loop {
+            walk.step();
+            let read = scene.store.inbox(&user("ann"), page.as_ref(), 50, bytes).await.unwrap();
+            assert!(!read.entries.is_empty());
+            (pages, entries, page) = (pages + 1, entries + read.entries.len(), read.next);
+            if page.is_none() {
+                break;
+            }
+        }
+        assert_eq!((entries, pages >= pages_min), (6, true), "{pages} pages of {bytes} B");
+    }
 }
 
 /// All of a user's conversations at one moment, with where their logs end.

@@ -1,7 +1,7 @@
 //! Kinds and members.
 
 use super::StoreFixture;
-use super::scene::{Scene, by, list, user};
+use super::scene::{Walk, Scene, by, list, user};
 use chat_core::command::{ConversationCreate, ConversationUpdate, MemberAdd};
 use chat_core::conversation::{ConversationKind, Role};
 use chat_core::event::EventKind;
@@ -191,7 +191,9 @@ pub async fn members_are_listed_in_pages_in_order(fixture: impl StoreFixture) {
     let mut query = list(group, Some("mia"));
     query.limit = 2;
     let (mut names, mut pages) = (Vec::new(), 0);
+    let mut walk = Walk::new();
     loop {
+        walk.step();
         let page = scene.store.members(query.clone()).await.unwrap().unwrap();
         names.extend(page.members.iter().map(|member| member.user.to_string()));
         pages += 1;

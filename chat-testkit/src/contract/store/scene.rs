@@ -346,3 +346,17 @@ pub(super) fn stored_of(event: &Event) -> Stored {
 }
 
 pub(super) const NO_TAG: Tag = Tag::ZERO;
+
+/// Bounds a walk over pages, so that a store whose pages never end fails instead of hanging.
+pub(super) struct Walk(u32);
+
+impl Walk {
+    pub fn new() -> Self {
+        Self(0)
+    }
+
+    pub fn step(&mut self) {
+        self.0 += 1;
+        assert!(self.0 < 1_000, "the pages never end");
+    }
+}

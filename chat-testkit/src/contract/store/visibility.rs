@@ -1,7 +1,7 @@
 //! Visibility: from which join, up to which removal.
 
 use super::StoreFixture;
-use super::scene::{NO_TAG, Scene, assert_chained, by, event_of, list, user};
+use super::scene::{Walk, NO_TAG, Scene, assert_chained, by, event_of, list, user};
 use chat_core::command::{MessageDelete, MessageEdit};
 use chat_core::conversation::{ConversationKind, HistoryVisibility};
 use chat_core::event::EventKind;
@@ -206,7 +206,9 @@ pub async fn a_page_of_the_log_ends_at_its_limit_or_bytes_and_holds_at_least_one
     }
     for (limit, bytes, at_most) in [(3, usize::MAX, 3), (100, 1, 1), (100, 20_000, 4), (1, 1, 1)] {
         let (mut position, mut events) = (Position::START, Vec::new());
+        let mut walk = Walk::new();
         loop {
+            walk.step();
             let LogRead::Page(page) = scene.log_page(group, Some("ann"), position.seq.0, (limit, bytes)).await else {
                 panic!("no page");
             };

@@ -12,3 +12,8 @@ pub mod lobby;
 pub mod server;
 pub mod settings;
 pub mod site;
+
+/// The code on the front page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct FrontPage;

@@ -56,6 +56,7 @@ pub struct Room {
 }
 
 /// What a task of ours came to. Updates must be read while an answer is awaited, so answers are awaited in tasks.
+#[expect(clippy::large_enum_variant, reason = "made once for each command, by hand")]
 pub enum Answer {
     Entered(ConversationId, Result<HistoryPage, CommandError>),
     Earlier(ConversationId, Result<HistoryPage, CommandError>),

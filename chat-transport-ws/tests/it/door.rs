@@ -3,11 +3,14 @@
 use chat_core::engine::Acceptor;
 use chat_core::transport::{Connection, Incoming, Received, Stop, Transport};
 use chat_transport_ws::{WsConfig, WsTransport};
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// A listener that hands its connections to the test.
 pub struct Door {
@@ -43,7 +46,7 @@ impl Door {
     }
 
     /// A listener whose node is full.
-    pub async fn full(retry_after: std::time::Duration) -> Self {
+    pub async fn full(retry_after: Duration) -> Self {
         let (_, connections) = mpsc::unbounded_channel();
         Self::open_for(Acceptor::refusing(retry_after), WsConfig::default(), connections).await
     }
@@ -68,7 +71,7 @@ impl Door {
     }
 
     pub async fn accepted(&mut self) -> Held {
-        self.connections.recv().await.expect("the listener runs")
+        soon(self.connections.recv()).await.expect("the listener runs")
     }
 
     /// A peer whose handshake is done.
@@ -100,7 +103,7 @@ impl Held {
     }
 
     pub async fn recv(&mut self) -> Received {
-        self.connection.incoming.recv().await
+        soon(self.connection.incoming.recv()).await
     }
 
     pub fn incoming(&mut self) -> &mut dyn Incoming {
@@ -154,14 +157,14 @@ impl Peer {
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.0.write_all(bytes.as_ref()).await.expect("the server reads");
+        soon(self.0.write_all(bytes.as_ref())).await.expect("the server reads");
     }
 
     /// The head of an HTTP answer.
     pub async fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(self.0.read_u8().await.expect("a whole head, never silence"));
+            head.push(soon(self.0.read_u8()).await.expect("a whole head, never silence"));
         }
         String::from_utf8(head).expect("a head is text")
     }
@@ -169,20 +172,22 @@ impl Peer {
     /// Everything until the server closes.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        self.0.read_to_end(&mut rest).await.expect("closed without a reset");
+        soon(self.0.read_to_end(&mut rest))
+            .await
+            .expect("closed without a reset");
         rest
     }
 
     /// The next frame: first byte and payload.
     pub async fn frame(&mut self) -> (u8, Vec<u8>) {
-        let first = self.0.read_u8().await.expect("a frame");
-        let length = match self.0.read_u8().await.expect("a length") {
-            126 => usize::from(self.0.read_u16().await.expect("a length")),
-            127 => self.0.read_u64().await.expect("a length") as usize,
+        let first = soon(self.0.read_u8()).await.expect("a frame");
+        let length = match soon(self.0.read_u8()).await.expect("a length") {
+            126 => usize::from(soon(self.0.read_u16()).await.expect("a length")),
+            127 => soon(self.0.read_u64()).await.expect("a length") as usize,
             length => usize::from(length),
         };
         let mut payload = vec![0; length];
-        self.0.read_exact(&mut payload).await.expect("a payload");
+        soon(self.0.read_exact(&mut payload)).await.expect("a payload");
         (first, payload)
     }
 
@@ -195,6 +200,12 @@ impl Peer {
         let number = u16::from_be_bytes([payload[0], payload[1]]);
         (number, String::from_utf8(payload[2..].to_vec()).expect("ASCII"))
     }
+}
+
+/// What does not come is a failure, not a test that hangs.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let deadline = Duration::from_secs(10);
+    timeout(deadline, future).await.expect("comes in time")
 }
 
 /// A good handshake, with further header lines.

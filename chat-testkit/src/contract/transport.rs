@@ -31,6 +31,9 @@ pub trait TransportPeer: Send {
     /// Sends a frame of the agreed codec's kind; may wait while the transport reads nothing.
     async fn send(&mut self, payload: &[u8]) -> io::Result<()>;
 
+    /// Sends a short frame (at most 100 bytes) in pieces, with pauses in which the transport sees half of it.
+    async fn send_in_pieces(&mut self, payload: &[u8]) -> io::Result<()>;
+
     /// Sends a ping of the wire's own; false when the wire has none.
     async fn ping(&mut self) -> io::Result<bool>;
 
@@ -99,9 +102,10 @@ promises! {
         let (mut peer, mut engine) = connected(fixture).await;
         let sender = tokio::spawn(async move {
             for number in 0..40_u8 {
-                peer.send(&vec![b'a' + number % 26; 3000]).await.expect("open");
-                if number % 3 == 0 {
-                    sleep(Duration::from_millis(1)).await;
+                let letter = b'a' + number % 26;
+                match number % 3 {
+                    0 => peer.send_in_pieces(&[letter; 100]).await.expect("open"),
+                    _ => peer.send(&[letter; 100]).await.expect("open"),
                 }
             }
             peer
@@ -113,7 +117,7 @@ promises! {
                 }
                 sleep(Duration::from_micros(200)).await;
             };
-            assert_eq!(received, Received::Frame(vec![b'a' + number % 26; 3000].into()));
+            assert_eq!(received, Received::Frame(vec![b'a' + number % 26; 100].into()));
         }
         drop(soon(sender).await.expect("no panic"));
     }

@@ -66,6 +66,15 @@ impl TransportPeer for Peer {
         self.0.send(payload).await
     }
 
+    async fn send_in_pieces(&mut self, payload: &[u8]) -> io::Result<()> {
+        let frame = [&[1, 0, 0, 0, payload.len() as u8], payload].concat();
+        for piece in frame.chunks(37) {
+            self.0.sender.write(piece).await?;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    }
+
     async fn ping(&mut self) -> io::Result<bool> {
         self.0.sender.ping("").await.map(|()| true)
     }

@@ -4,3 +4,5 @@ mod absence;
 mod chatting;
 mod house;
 mod say;
+mod trouble;
+mod two_nodes;

@@ -1,0 +1,126 @@
+//! Two engines on one store, with a bell between them that may fail.
+
+use super::house::House;
+use super::say::*;
+use chat_core::Clock;
+use chat_core::code::CloseCode;
+use chat_core::frame::ServerFrame;
+use chat_core::id::Timestamp;
+use chat_store_memory::MemoryStore;
+use chat_testkit::backplane::{Faults, Hub};
+use chat_testkit::transport::Dial;
+use chat_testkit::wire::{Wire, events};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+struct RuntimeClock(Instant);
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_750_000_000_000 + self.0.elapsed().as_millis() as u64)
+    }
+}
+
+async fn two_nodes(hub: &Hub) -> [House; 2] {
+    let store = MemoryStore::new();
+    [
+        House::node(&store, hub.node(), 1).await,
+        House::node(&store, hub.node(), 2).await,
+    ]
+}
+
+/// Both sides write; everybody must have all of it, in one order, which the wire itself checks.
+async fn both_write(hub: &Hub, houses: &[House; 2], within: Duration) {
+    let mut ana = houses[0].guest("ana").await;
+    let mut ben = houses[1].guest("ben").await;
+    let group = group(&mut ana, &["ben"]).await;
+    sleep(Duration::from_secs(7)).await;
+    ben.drain().await;
+    for n in 0..20 {
+        say(&mut ana, group, &format!("a{n}")).await;
+        say(&mut ben, group, &format!("b{n}")).await;
+        sleep(Duration::from_millis(300)).await;
+    }
+    sleep(within).await;
+    let (seen_by_ana, seen_by_ben) = (ana.drain().await, ben.drain().await);
+    let heard = told_all(events(&seen_by_ana));
+    assert_eq!(heard.len(), 40, "{:?}", hub.tally());
+    assert_eq!(heard, told_all(events(&seen_by_ben)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_of_two_nodes_see_one_order_at_once() {
+    let hub = Hub::new(1);
+    both_write(&hub, &two_nodes(&hub).await, Duration::ZERO).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mute_backplane_costs_seconds_and_nothing_else() {
+    let hub = Hub::new(1);
+    let houses = two_nodes(&hub).await;
+    hub.mute_all(true);
+    both_write(&hub, &houses, Duration::from_secs(7)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bells_that_are_late_lost_or_repeated_change_nothing_that_is_seen() {
+    for seed in 0..8 {
+        let hub = Hub::new(seed);
+        hub.set_faults(Faults {
+            loss: 0.2,
+            repeat: 0.2,
+            delay: Duration::ZERO..=Duration::from_secs(2),
+        });
+        both_write(&hub, &two_nodes(&hub).await, Duration::from_secs(9)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_added_through_another_node_hears_of_it_at_once() {
+    let hub = Hub::new(1);
+    let houses = two_nodes(&hub).await;
+    let mut ana = houses[0].guest("ana").await;
+    let mut ben = houses[1].guest("ben").await;
+    let group = group(&mut ana, &[]).await;
+    sleep(Duration::from_secs(1)).await;
+    ana.stored(add(group, "ben")).await;
+    let announced = timeout(Duration::from_millis(200), ben.next()).await.unwrap();
+    assert!(matches!(announced, ServerFrame::Inbox(inbox) if inbox.entries[0].conversation.id == group));
+    say(&mut ana, group, "welcome").await;
+    let heard = timeout(Duration::from_millis(200), ben.event()).await.unwrap();
+    assert_eq!(told(&heard), "new welcome");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_through_another_node_is_the_last_thing_that_one_hears() {
+    for mute in [false, true] {
+        let hub = Hub::new(1);
+        let houses = two_nodes(&hub).await;
+        let mut ana = houses[0].guest("ana").await;
+        let mut ben = houses[1].guest("ben").await;
+        let group = group(&mut ana, &["ben"]).await;
+        sleep(Duration::from_secs(7)).await;
+        hub.mute_all(mute);
+        say(&mut ana, group, "hi").await;
+        ana.stored(remove(group, "ben")).await;
+        say(&mut ana, group, "among ourselves").await;
+        sleep(Duration::from_secs(7)).await;
+        assert_eq!(
+            told_all(events(&ben.drain().await)),
+            ["new hi", "removed ben"],
+            "mute: {mute}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_goes_on_at_another_node_ends_at_the_first() {
+    let hub = Hub::new(1);
+    let houses = two_nodes(&hub).await;
+    let mut old = houses[0].guest("ana").await;
+    let memory = old.memory().clone();
+    let mut new = Wire::dial(&houses[1].connector, Dial::default()).await;
+    new.go_on(memory.clone()).await;
+    assert_eq!(new.memory().session, memory.session);
+    assert_eq!(old.closed().await, CloseCode::Replaced);
+}

@@ -4,12 +4,15 @@ use super::house::House;
 use super::say::*;
 use chat_core::Clock;
 use chat_core::code::CloseCode;
+use chat_core::command::WatchPresence;
 use chat_core::frame::ServerFrame;
 use chat_core::id::Timestamp;
+use chat_core::signal::Signal;
 use chat_store_memory::MemoryStore;
 use chat_testkit::backplane::{Faults, Hub};
 use chat_testkit::transport::Dial;
 use chat_testkit::wire::{Wire, events};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -22,7 +25,9 @@ impl Clock for RuntimeClock {
 }
 
 async fn two_nodes(hub: &Hub) -> [House; 2] {
-    let store = MemoryStore::new();
+    // The store's clock decides over leases: here it goes with the runtime's.
+    let clock = Arc::new(RuntimeClock(Instant::now()));
+    let store = MemoryStore::builder().with_clock(clock).build();
     [
         House::node(&store, hub.node(), 1).await,
         House::node(&store, hub.node(), 2).await,
@@ -123,4 +128,39 @@ async fn a_session_that_goes_on_at_another_node_ends_at_the_first() {
     new.go_on(memory.clone()).await;
     assert_eq!(new.memory().session, memory.session);
     assert_eq!(old.closed().await, CloseCode::Replaced);
+}
+
+/// Waits until a watcher is told that somebody is online or not.
+async fn told_presence(wire: &mut Wire, online: bool) -> Duration {
+    let since = Instant::now();
+    loop {
+        if let ServerFrame::Signal(Signal::Presence(presence)) = wire.next().await
+            && presence.online == online
+        {
+            return since.elapsed();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_of_a_node_that_is_killed_are_offline_everywhere_within_fifteen_seconds() {
+    let hub = Hub::new(1);
+    let houses = two_nodes(&hub).await;
+    let mut ana = houses[0].guest("ana").await;
+    let mut ben = houses[1].guest("ben").await;
+    group(&mut ana, &["ben"]).await;
+    sleep(Duration::from_secs(5)).await;
+    ben.done(WatchPresence {
+        users: vec![user("ana")],
+    })
+    .await;
+    told_presence(&mut ben, true).await;
+    houses[0].engine.kill();
+    assert!(told_presence(&mut ben, false).await <= Duration::from_secs(15));
+    // She comes back at the node that lives, and no ghost of the dead one takes her away again.
+    let memory = ana.leave();
+    let (_ana, _) = Wire::come_back(&houses[1].connector, memory).await;
+    told_presence(&mut ben, true).await;
+    sleep(Duration::from_secs(25)).await;
+    assert!(houses[1].engine.presence(&user("ana")).online);
 }

@@ -26,11 +26,7 @@ impl Session {
             return;
         }
         if state.queue.is_empty() {
-            let taken = self.write_now(&mut state, &[IoSlice::new(&bytes)]);
-            if taken < bytes.len() {
-                state.queue.push_rest(bytes, taken);
-                self.wake.notify_one();
-            }
+            self.write_or_keep(&mut state, bytes);
         } else {
             state.queue.push_reply(bytes);
         }
@@ -48,11 +44,7 @@ impl Session {
             return;
         }
         if state.queue.is_empty() {
-            let taken = self.write_now(&mut state, &[IoSlice::new(&bytes)]);
-            if taken < bytes.len() {
-                state.queue.push_rest(bytes, taken);
-                self.wake.notify_one();
-            }
+            self.write_or_keep(&mut state, bytes);
         } else {
             state.queue.push_signal(key, bytes);
         }
@@ -115,28 +107,21 @@ impl Session {
     fn push(&self, state: &mut State, conversation: ConversationId, news: &[Arc<Delivery>]) {
         let mut from = 0;
         if state.queue.is_empty() {
-            let frames: Vec<Bytes> = news.iter().take(SLICES_MAX).map(|d| d.bytes(&self.format)).collect();
-            let slices: Vec<IoSlice<'_>> = frames.iter().map(|b| IoSlice::new(b)).collect();
-            let mut taken = self.write_now(state, &slices);
-            for (bytes, delivery) in frames.into_iter().zip(news) {
-                if taken == 0 {
-                    break;
+            from = match news {
+                // The usual case, once for each receiver: nothing is gathered for it.
+                [only] => {
+                    let bytes = only.bytes(&self.format);
+                    let taken = self.write_now(state, &[IoSlice::new(&bytes)]);
+                    usize::from(self.took(state, conversation, only, bytes, taken))
                 }
-                from += 1;
-                state.move_to(conversation, delivery.position());
-                if taken < bytes.len() {
-                    state.queue.push_rest(bytes, taken);
-                    self.wake.notify_one();
-                    break;
-                }
-                taken -= bytes.len();
-            }
+                several => self.write_several(state, conversation, several),
+            };
         }
-        let was_empty = state.queue.is_empty();
         for delivery in &news[from..] {
             let Some(before) = state.places.get(&conversation).map(|place| place.at) else {
                 return;
             };
+            let is_first = state.queue.is_empty();
             if !state
                 .queue
                 .push_event(conversation, before, delivery.bytes(&self.format))
@@ -144,11 +129,48 @@ impl Session {
                 self.fall_behind(state, Some(conversation));
                 return;
             }
+            if is_first {
+                self.begin_to_wait(state);
+            }
             state.move_to(conversation, delivery.position());
         }
-        if was_empty && !state.queue.is_empty() {
-            self.wake.notify_one();
+    }
+
+    /// Writes as many events as the socket takes at once; answers how many that were, one taken in part included.
+    fn write_several(&self, state: &mut State, conversation: ConversationId, news: &[Arc<Delivery>]) -> usize {
+        let mut count = 0;
+        let frames: Vec<Bytes> = news.iter().take(SLICES_MAX).map(|d| d.bytes(&self.format)).collect();
+        let slices: Vec<IoSlice<'_>> = frames.iter().map(|b| IoSlice::new(b)).collect();
+        let mut taken = self.write_now(state, &slices);
+        for (bytes, delivery) in frames.into_iter().zip(news) {
+            let length = bytes.len();
+            if !self.took(state, conversation, delivery, bytes, taken) {
+                break;
+            }
+            count += 1;
+            taken = taken.saturating_sub(length);
         }
+        count
+    }
+
+    /// The socket took so many bytes from the beginning of this event on, perhaps into what follows; `false` when none.
+    fn took(
+        &self,
+        state: &mut State,
+        conversation: ConversationId,
+        delivery: &Delivery,
+        bytes: Bytes,
+        taken: usize,
+    ) -> bool {
+        if taken == 0 {
+            return false;
+        }
+        state.move_to(conversation, delivery.position());
+        if taken < bytes.len() {
+            state.queue.push_rest(bytes, taken);
+            self.begin_to_wait(state);
+        }
+        true
     }
 
     /// The queue is full: its events are dropped, and every conversation concerned is read from the log again.
@@ -182,15 +204,19 @@ impl Session {
         }
     }
 
+    /// Writes what must not be dropped; what the socket does not take waits. Only when nothing waits already.
+    fn write_or_keep(&self, state: &mut State, bytes: Bytes) {
+        let taken = self.write_now(state, &[IoSlice::new(&bytes)]);
+        if taken < bytes.len() {
+            state.queue.push_rest(bytes, taken);
+            self.begin_to_wait(state);
+        }
+    }
+
     fn write_now(&self, state: &mut State, slices: &[IoSlice<'_>]) -> usize {
         match self.outlet.try_write(slices) {
-            Ok(taken) => {
-                state.progress = Instant::now();
-                taken
-            }
+            Ok(taken) => taken,
             Err(error) => {
-                // From here on something waits: the time without progress begins now.
-                state.progress = Instant::now();
                 if error.kind() != io::ErrorKind::WouldBlock {
                     state.lost = true;
                     self.wake.notify_one();
@@ -198,6 +224,13 @@ impl Session {
                 0
             }
         }
+    }
+
+    /// Something waits for the socket from here on: the time without progress begins now. While nothing waits nobody
+    /// asks for it, and a direct write that is taken whole needs no look at the clock.
+    fn begin_to_wait(&self, state: &mut State) {
+        state.progress = Instant::now();
+        self.wake.notify_one();
     }
 
     /// Writes what waits, as far as the socket takes it.

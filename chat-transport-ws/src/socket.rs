@@ -51,8 +51,12 @@ impl Socket {
         }
     }
 
+    /// Writes what the socket takes; a single slice, the usual case, by the cheaper system call.
     pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
+        match slices {
+            [only] => self.0.try_write(only),
+            _ => self.0.try_write_vectored(slices),
+        }
     }
 
     pub async fn writable(&self) -> io::Result<()> {

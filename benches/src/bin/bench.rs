@@ -1,0 +1,71 @@
+//! `bench fanout` measures; `bench serve …` is one of the servers that it starts.
+#![forbid(unsafe_code)]
+
+use benches::fanout::{self, Kind};
+use benches::load::Shape;
+use benches::{baseline, ours};
+use clap::{Parser, Subcommand};
+use std::error::Error;
+use std::io::Read;
+use std::process::ExitCode;
+
+/// Loads a server of ours and two bare ones in turn, and compares.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Server CPU per delivery, deliveries a second and latency of messages to the members of conversations.
+    Fanout(fanout::Options),
+    /// One of the servers, until its standard input ends.
+    #[command(hide = true)]
+    Serve {
+        kind: Kind,
+        #[command(flatten)]
+        shape: Shape,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().what {
+        What::Fanout(options) => fanout::run(&options),
+        What::Serve { kind, shape } => serve(kind, shape),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "a program's last word")]
+            {
+                eprintln!("bench: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every server has the same runtime, so that only what it does differs.
+fn serve(kind: Kind, shape: Shape) -> Result<(), Box<dyn Error>> {
+    end_with_standard_input();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match kind {
+            Kind::Ours => ours::serve(shape).await,
+            Kind::Direct => Ok(baseline::serve(baseline::Engine::Direct).await?),
+            Kind::Queued => Ok(baseline::serve(baseline::Engine::Queued).await?),
+        }
+    })
+}
+
+/// Whoever started this server holds its standard input: however they end, the server ends too.
+fn end_with_standard_input() {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+}

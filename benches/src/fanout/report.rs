@@ -1,0 +1,164 @@
+//! The figures as a table and as JSON.
+
+use super::round::Figures;
+use super::{Kind, Load};
+use crate::load::Shape;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+/// One line: what is measured, its unit, and how to read it out of the figures.
+type Row = (&'static str, &'static str, fn(&Figures) -> f64);
+
+const ROWS: [Row; 5] = [
+    ("server CPU per delivery", "µs", |figures| figures.cpu),
+    ("deliveries", "1/s", |figures| figures.per_second),
+    ("latency, median", "ms", |figures| figures.median),
+    ("latency, 99 of 100", "ms", |figures| figures.p99),
+    ("bytes of an event", "B", |figures| figures.bytes),
+];
+
+/// What was measured, ready to be shown.
+pub(super) struct Report {
+    title: String,
+    lines: Vec<Line>,
+}
+
+struct Line {
+    name: &'static str,
+    load: String,
+    unit: &'static str,
+    /// In the order of [`Kind::ALL`]: the median of the rounds.
+    values: [f64; 3],
+    /// Ours to each of the others: the median of the ratios within the rounds.
+    ratios: [f64; 2],
+}
+
+impl Report {
+    pub fn of(shape: Shape, time: Duration, loads: &[Load]) -> Self {
+        let rounds = loads.first().map_or(0, |load| load.rounds.len());
+        let title = format!(
+            "fanout: {} conversations of {} members, one connection each; medians of {rounds} rounds of {} s",
+            shape.conversations,
+            shape.members,
+            time.as_secs()
+        );
+        let lines = loads.iter().flat_map(|load| {
+            ROWS.map(|(name, unit, read)| {
+                let of = |kind: usize| median(load.rounds.iter().map(|round| read(&round[kind])));
+                let ratio = |kind: usize| median(load.rounds.iter().map(|round| read(&round[0]) / read(&round[kind])));
+                Line {
+                    name,
+                    load: load.name.clone(),
+                    unit,
+                    values: [of(0), of(1), of(2)],
+                    ratios: [ratio(1), ratio(2)],
+                }
+            })
+        });
+        Self {
+            title,
+            lines: lines.collect(),
+        }
+    }
+
+    pub fn table(&self) -> String {
+        let mut out = format!("{}\n", self.title);
+        let mut load = "";
+        for line in &self.lines {
+            if load != line.load {
+                load = &line.load;
+                let [ours, direct, queued] = Kind::ALL.map(Kind::name);
+                let _ = writeln!(
+                    out,
+                    "\n{load}\n{:32}{ours:>10}{direct:>10}{queued:>10}{:>13}{:>13}",
+                    "", "ours/direct", "ours/queued"
+                );
+            }
+            let label = format!("  {}, {}", line.name, line.unit);
+            let [ours, direct, queued] = line.values.map(shown);
+            let [to_direct, to_queued] = line.ratios;
+            let _ = writeln!(
+                out,
+                "{label:32}{ours:>10}{direct:>10}{queued:>10}{to_direct:>13.2}{to_queued:>13.2}"
+            );
+        }
+        out.truncate(out.trim_end().len());
+        out
+    }
+
+    /// `ratio` is ours to *direct*, the lower floor.
+    pub fn json(&self) -> Value {
+        let rows = self.lines.iter().map(|line| {
+            let [ours, direct, queued] = line.values;
+            json!({
+                "name": line.name, "load": line.load, "unit": line.unit,
+                "ours": ours, "baselines": { "direct": direct, "queued": queued }, "ratio": line.ratios[0],
+            })
+        });
+        json!({ "bench": "fanout", "rows": rows.collect::<Vec<_>>() })
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        odd if odd % 2 == 1 => values[middle],
+        _ => (values[middle - 1] + values[middle]) / 2.0,
+    }
+}
+
+fn shown(value: f64) -> String {
+    if value >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+pub(super) fn print(text: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
+}
+
+pub(super) fn progress(text: &str) {
+    // Nobody to tell is no reason to stop.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_taken_within_its_round() {
+        let figures = |cpu| Figures {
+            cpu,
+            per_second: 1.0,
+            median: 1.0,
+            p99: 1.0,
+            bytes: 1.0,
+        };
+        // The second round met a busy machine: everything cost ten times as much.
+        let rounds = [(4.0, 2.0), (40.0, 20.0), (6.0, 3.0)];
+        let load = Load {
+            name: "paced".to_owned(),
+            drive: super::super::Drive::Paced { rate: 1 },
+            rounds: rounds.map(|(ours, bare)| [ours, bare, bare].map(figures)).to_vec(),
+        };
+        let shape = Shape {
+            conversations: 1,
+            members: 1,
+        };
+        let report = Report::of(shape, Duration::from_secs(1), &[load]);
+        assert_eq!(
+            (report.lines[0].values, report.lines[0].ratios),
+            ([6.0, 3.0, 3.0], [2.0; 2])
+        );
+        assert_eq!(report.json()["rows"][0]["ratio"], 2.0);
+        assert!(report.table().contains("2.00"));
+    }
+}

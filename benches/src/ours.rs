@@ -1,0 +1,80 @@
+//! Our server as it is measured: the engine on the memory store behind its own WebSocket listener.
+//!
+//! Nothing is switched off. Limits that a load test needs raised are raised by configuration here, never in the
+//! defaults.
+
+use crate::load::{self, Shape};
+use chat_core::command::{ConversationCreate, MemberAdd};
+use chat_core::conversation::ConversationKind;
+use chat_core::id::UserId;
+use chat_core::{Engine, Guests, Limits};
+use chat_store_memory::MemoryStore;
+use chat_transport_ws::{WsConfig, WsTransport};
+use std::error::Error;
+use std::future::pending;
+use std::net::Ipv4Addr;
+
+/// How many members `conversation:create` takes; the others are added.
+const CREATED_WITH: usize = 50;
+
+/// Serves on a free loopback port until the process ends; the conversations are there with all their members.
+pub async fn serve(shape: Shape) -> Result<(), Box<dyn Error>> {
+    let transport = WsTransport::new((Ipv4Addr::LOCALHOST, 0).into(), WsConfig::default());
+    let engine = Engine::builder()
+        .store(MemoryStore::new())
+        .hooks(Guests)
+        .limits(raised(shape.connections()))
+        .transport(transport)
+        .build()
+        .await?;
+    populate(&engine, shape).await?;
+    let port = engine.addresses()[0]
+        .trim_start_matches("ws://127.0.0.1:")
+        .trim_end_matches("/chat")
+        .parse()?;
+    load::say_ready(port)?;
+    pending().await
+}
+
+/// All clients come from one address, at once, and write as often as they are told.
+fn raised(connections: usize) -> Limits {
+    const AMPLE: u32 = 1_000_000;
+    let mut limits = Limits::default();
+    limits.connections_per_address_max = limits.connections_max.max(connections);
+    limits.unauthenticated_max = connections;
+    limits.handshakes_per_address = AMPLE;
+    limits.handshakes_per_second = AMPLE;
+    limits.sends_per_user = (AMPLE, AMPLE);
+    limits.sends_per_conversation = (AMPLE, AMPLE);
+    limits.connection.commands_per_second = AMPLE;
+    limits.connection.commands_burst = AMPLE;
+    limits.connection.inbound_bytes_per_second = 1024 * AMPLE;
+    limits.connection.inbound_bytes_burst = 1024 * AMPLE;
+    limits
+}
+
+async fn populate(engine: &Engine, shape: Shape) -> Result<(), Box<dyn Error>> {
+    let system = engine.system();
+    for index in 0..shape.conversations {
+        let conversation = load::conversation(index);
+        let mut members: Vec<UserId> = (0..shape.members).map(|member| load::user(index, member)).collect();
+        let others = members.split_off(members.len().min(CREATED_WITH));
+        system
+            .store(ConversationCreate {
+                conversation,
+                id: system.mint(),
+                kind: ConversationKind::Channel,
+                title: Some(format!("conversation {index}")),
+                public: false,
+                history: None,
+                members,
+                meta: None,
+            })
+            .await?;
+        for user in others {
+            let id = system.mint();
+            system.store(MemberAdd { conversation, id, user }).await?;
+        }
+    }
+    Ok(())
+}

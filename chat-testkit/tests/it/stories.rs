@@ -2,7 +2,9 @@
 
 mod absence;
 mod chatting;
+mod devices;
 mod house;
 mod say;
 mod trouble;
 mod two_nodes;
+mod unread;

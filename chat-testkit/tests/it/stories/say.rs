@@ -1,7 +1,7 @@
 //! Commands in few words, and what comes back in fewer.
 
 use chat_core::command::*;
-use chat_core::conversation::{ConversationKind, Role};
+use chat_core::conversation::{ConversationKind, InboxEntry, Role};
 use chat_core::event::{Event, EventKind};
 use chat_core::frame::{HistoryPage, Outcome, Stored};
 use chat_core::id::{CommandId, ConversationId, MessageId, Seq, UserId};
@@ -193,4 +193,12 @@ pub fn told(event: &Event) -> String {
 /// What events say, in a word or two each.
 pub fn told_all<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
     events.into_iter().map(told).collect()
+}
+
+/// One's own view of a conversation.
+pub async fn entry_of(wire: &mut Wire, conversation: ConversationId) -> InboxEntry {
+    match wire.ask(ConversationGet { conversation }).await {
+        Ok(Outcome::Conversation(view)) => view.entry.expect("one is a member"),
+        other => panic!("expected a conversation, heard {other:?}"),
+    }
 }

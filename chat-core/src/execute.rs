@@ -6,7 +6,8 @@ use crate::error::CommandError;
 use crate::hooks::Authority;
 use crate::session::Session;
 use crate::store::{
-    Actor, AppendItem, HistoryQuery, InboxChange, InboxChanged, ListQuery, LogQuery, LogRead, StoreError, Window,
+    Actor, AppendItem, HistoryQuery, InboxChange, InboxChanged, ListQuery, LogPage, LogQuery, LogRead, StoreError,
+    Window,
 };
 use crate::tasks::conversation::Input;
 use chat_protocol::code::ErrorCode;
@@ -314,19 +315,28 @@ impl Inner {
         })
     }
 
+    /// Whether the viewer is a member now, or the host.
+    async fn is_member(&self, conversation: ConversationId, viewer: Option<&UserId>) -> Result<bool, StoreError> {
+        match viewer {
+            Some(user) => Ok(!self.store.entries(user, &[conversation]).await?.is_empty()),
+            None => Ok(true),
+        }
+    }
+
     async fn log(&self, c: &LogList, viewer: Option<UserId>) -> Result<Outcome, CommandError> {
         let query = LogQuery {
             conversation: c.conversation,
-            viewer,
+            viewer: viewer.clone(),
             after: c.after.seq,
             limit: bounded(c.limit, self.limits.page_events_max, self.limits.page_events_max),
             bytes: self.limits.page_bytes_max,
         };
         match self.store.log(query).await? {
+            // Up to the end of a membership the log is for the session that was there; who asks finds nothing.
+            LogRead::Page(LogPage { ended: Some(_), .. }) => Err(CommandError::not_found()),
             LogRead::Page(page) if page.after == c.after.tag => {
                 let last = page.items.last().map_or(c.after, |item| item.position());
-                let end = page.ended.map_or(page.head.seq, |ended| ended.min(page.head.seq));
-                let more = last.seq < end;
+                let more = last.seq < page.head.seq;
                 Ok(Outcome::Log(Page {
                     conversation: c.conversation,
                     items: page.items,
@@ -334,6 +344,7 @@ impl Inner {
                 }))
             }
             LogRead::NotFound => Err(CommandError::not_found()),
+            LogRead::Ahead if !self.is_member(c.conversation, viewer.as_ref()).await? => Err(CommandError::not_found()),
             LogRead::Page(_) | LogRead::Ahead => Err(CommandError::new(
                 ErrorCode::Conflict,
                 "the log went another way: connect again and resume",

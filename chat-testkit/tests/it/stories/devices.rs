@@ -47,7 +47,9 @@ async fn read_muted_and_archived_on_one_device_and_added_while_both_are_away_sho
         house.fill(group, 3).await;
         groups.push(group);
     }
-    let [seen, silent, old, plain] = groups[..] else { unreachable!() };
+    let [seen, silent, old, plain] = groups[..] else {
+        unreachable!()
+    };
     let (mut on_phone, mut on_laptop) = (Screen::default(), Screen::default());
     on_phone.take(&phone.drain().await);
     on_laptop.take(&laptop.drain().await);
@@ -92,7 +94,13 @@ async fn read_muted_and_archived_on_one_device_and_added_while_both_are_away_sho
     for group in [seen, silent, old] {
         assert_eq!(on_phone.0[&group], on_laptop.0[&group]);
     }
-    let Ok(Outcome::Inbox(inbox)) = phone.ask(InboxList { page: None, limit: None }).await else {
+    let Ok(Outcome::Inbox(inbox)) = phone
+        .ask(InboxList {
+            page: None,
+            limit: None,
+        })
+        .await
+    else {
         panic!("an inbox")
     };
     let mut listed = Screen::default();
@@ -111,7 +119,15 @@ async fn what_one_device_sets_shows_at_once_on_another_that_is_online_with_a_hig
     laptop.drain().await;
     let mut before = laptop.memory().revision.unwrap();
     let asks: [(chat_core::command::Command, [u64; 3], [bool; 2]); 5] = [
-        (MarkDelivered { conversation: group, seq: Seq(4) }.into(), [5, 1, 4], [false, false]),
+        (
+            MarkDelivered {
+                conversation: group,
+                seq: Seq(4),
+            }
+            .into(),
+            [5, 1, 4],
+            [false, false],
+        ),
         (read(group, Seq(3)).into(), [3, 3, 4], [false, false]),
         (read(group, Seq(6)).into(), [0, 6, 6], [false, false]),
         (mute(group, true).into(), [0, 6, 6], [true, false]),
@@ -125,10 +141,19 @@ async fn what_one_device_sets_shows_at_once_on_another_that_is_online_with_a_hig
             let [ServerFrame::Inbox(inbox)] = &frames[..] else {
                 panic!("{name}: {frames:?}")
             };
-            let [entry] = &inbox.entries[..] else { panic!("{name}: {inbox:?}") };
-            assert_eq!((entry.unread, entry.read.0, entry.delivered.0), (unread, read, delivered), "{name}");
+            let [entry] = &inbox.entries[..] else {
+                panic!("{name}: {inbox:?}")
+            };
+            assert_eq!(
+                (entry.unread, entry.read.0, entry.delivered.0),
+                (unread, read, delivered),
+                "{name}"
+            );
             assert_eq!((entry.muted, entry.archived), (muted, archived), "{name}");
-            assert!(inbox.last && inbox.revision > before && entry.revision == inbox.revision, "{name}");
+            assert!(
+                inbox.last && inbox.revision > before && entry.revision == inbox.revision,
+                "{name}"
+            );
         }
         before = laptop.memory().revision.unwrap();
     }
@@ -143,7 +168,11 @@ async fn what_one_device_sets_shows_at_once_on_another_that_is_online_with_a_hig
 }
 
 async fn marks_of(wire: &mut Wire, conversation: ConversationId) -> (Revision, Vec<Marks>) {
-    let list = MarkList { conversation, page: None, limit: None };
+    let list = MarkList {
+        conversation,
+        page: None,
+        limit: None,
+    };
     match wire.ask(list).await {
         Ok(Outcome::Marks(page)) => (page.revision, page.marks),
         other => panic!("expected marks, heard {other:?}"),
@@ -158,11 +187,18 @@ async fn the_members_marks_are_listed_with_a_revision_that_counts_their_changes(
     house.fill(group, 4).await;
     let (first, marks) = marks_of(&mut ana, group).await;
     let of = |marks: &[Marks]| -> Vec<_> {
-        marks.iter().map(|m| (m.user.to_string(), m.read.0, m.delivered.0)).collect()
+        marks
+            .iter()
+            .map(|m| (m.user.to_string(), m.read.0, m.delivered.0))
+            .collect()
     };
     assert_eq!(of(&marks), [("ana".to_owned(), 1, 1), ("ben".to_owned(), 1, 1)]);
     ben.done(read(group, Seq(3))).await;
-    ben.done(MarkDelivered { conversation: group, seq: Seq(5) }).await;
+    ben.done(MarkDelivered {
+        conversation: group,
+        seq: Seq(5),
+    })
+    .await;
     let (second, marks) = marks_of(&mut ana, group).await;
     assert_eq!(of(&marks)[1], ("ben".to_owned(), 3, 5));
     assert_eq!(second.0, first.0 + 2);
@@ -179,9 +215,16 @@ async fn a_mark_never_goes_back_and_never_passes_the_head() {
     house.fill(group, 4).await;
     ben.done(read(group, Seq(4))).await;
     ben.done(read(group, Seq(2))).await;
-    ben.done(MarkDelivered { conversation: group, seq: Seq(1) }).await;
+    ben.done(MarkDelivered {
+        conversation: group,
+        seq: Seq(1),
+    })
+    .await;
     assert_eq!(ben.refused(read(group, Seq(6))).await.code, ErrorCode::InvalidArgument);
-    let ahead = MarkDelivered { conversation: group, seq: Seq(6) };
+    let ahead = MarkDelivered {
+        conversation: group,
+        seq: Seq(6),
+    };
     assert_eq!(ben.refused(ahead).await.code, ErrorCode::InvalidArgument);
     let entry = entry_of(&mut ben, group).await;
     assert_eq!((entry.read, entry.delivered, entry.unread), (Seq(4), Seq(4), 1));

@@ -45,7 +45,11 @@ async fn to_read_and_to_write_clear_it() {
     assert_eq!(unread(&mut ben, group).await, 2);
     let (_, stored) = say(&mut ben, group, "I have seen it").await;
     let entry = entry_of(&mut ben, group).await;
-    assert_eq!((entry.unread, entry.read), (0, stored.seq), "writing moves one's own mark");
+    assert_eq!(
+        (entry.unread, entry.read),
+        (0, stored.seq),
+        "writing moves one's own mark"
+    );
     house.fill(group, 1).await;
     assert_eq!(unread(&mut ben, group).await, 1);
 }
@@ -81,7 +85,11 @@ async fn a_membership_begins_with_nothing_unread_whatever_it_may_see() {
         house.fill(group, 5).await;
         ana.stored(add(group, "ben")).await;
         let entry = entry_of(&mut ben, group).await;
-        assert_eq!((entry.unread, entry.read, entry.joined), (0, Seq(7), Seq(7)), "{history}");
+        assert_eq!(
+            (entry.unread, entry.read, entry.joined),
+            (0, Seq(7), Seq(7)),
+            "{history}"
+        );
         house.fill(group, 2).await;
         assert_eq!(unread(&mut ben, group).await, 2, "{history}");
         // A new membership begins anew: what was unread before is not.
@@ -90,6 +98,10 @@ async fn a_membership_begins_with_nothing_unread_whatever_it_may_see() {
         ana.stored(add(group, "ben")).await;
         house.fill(group, 1).await;
         let entry = entry_of(&mut ben, group).await;
-        assert_eq!((entry.unread, entry.read, entry.joined), (1, Seq(14), Seq(14)), "{history}");
+        assert_eq!(
+            (entry.unread, entry.read, entry.joined),
+            (1, Seq(14), Seq(14)),
+            "{history}"
+        );
     }
 }

@@ -72,15 +72,13 @@ impl CommandError {
     }
 
     pub(crate) fn frame(self, req: u64) -> ErrorFrame {
-        ErrorFrame {
-            req: Some(req),
-            retryable: self.is_retryable(),
-            retry_after_ms: self
-                .retry_after
-                .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1)),
+        let frame = ErrorFrame {
             version: self.version,
-            code: self.code,
-            message: self.message,
+            ..ErrorFrame::new(Some(req), self.code, self.message)
+        };
+        match self.retry_after {
+            Some(wait) => frame.retry_after(wait),
+            None => frame,
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::dedup::{self, Repetition};
 use crate::engine::Inner;
 use crate::error::CommandError;
-use crate::hooks::Authority;
+use crate::hooks::{self, Authority};
 use crate::session::Session;
 use crate::store::{
     Actor, AppendItem, HistoryQuery, InboxChange, InboxChanged, ListQuery, LogPage, LogQuery, LogRead, StoreError,
@@ -137,18 +137,22 @@ impl Inner {
         if let Command::MessageSend(send) = command {
             self.hook(self.hooks.before_send(user, send)).await?;
             chat_protocol::check::check(command).map_err(|refusal| {
-                tracing::warn!(error = %refusal.message, "before_send made a message that is out of bounds");
-                CommandError::new(refusal.code, refusal.message)
+                // No fault of the client's, whose own message was in bounds.
+                tracing::error!(error = %refusal.message, "before_send made a message that is out of bounds");
+                CommandError::new(
+                    ErrorCode::Forbidden,
+                    "this message cannot be stored as the host changed it",
+                )
             })?;
         }
         Ok(())
     }
 
-    async fn hook<T>(&self, asked: impl Future<Output = Result<T, crate::hooks::Refused>>) -> Result<T, CommandError> {
-        match timeout(self.limits.hook_timeout, asked).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(refused)) => Err(CommandError::new(ErrorCode::Forbidden, refused.0)),
-            Err(_) => Err(CommandError::unavailable()),
+    async fn hook<T>(&self, asked: impl Future<Output = Result<T, hooks::Refused>>) -> Result<T, CommandError> {
+        match hooks::ask(self.limits.hook_timeout, asked).await {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(refused)) => Err(CommandError::new(ErrorCode::Forbidden, refused.0)),
+            None => Err(CommandError::unavailable()),
         }
     }
 

@@ -4,14 +4,20 @@ use async_trait::async_trait;
 use chat_protocol::command::{Command, MessageSend, Token};
 use chat_protocol::event::Event;
 use chat_protocol::id::{Timestamp, UserId};
+use futures_util::FutureExt;
 use serde_json::Value;
+use std::future::Future;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 use thiserror::Error;
+use tokio::time::timeout;
 
 /// Where a host decides: who somebody is, what they may do, what is sent, and what follows.
 ///
 /// Each call has 2 s ([`Limits::hook_timeout`](crate::Limits)) and runs before the conversation's lock, delaying only
-/// its own connection. A refusal is `forbidden` with the host's sentence; running out of time is `unavailable`.
+/// its own connection. A refusal is `forbidden` with the host's sentence; running out of time is `unavailable`, and so
+/// is a panic, which ends neither the connection nor the node.
 #[async_trait]
 pub trait Hooks: Send + Sync + 'static {
     /// Says who a client is, from what it brought.
@@ -29,7 +35,7 @@ pub trait Hooks: Send + Sync + 'static {
         Ok(Authority::Rules)
     }
 
-    /// Sees a message before it is stored and may change its content.
+    /// Sees a message before it is stored and may change its content, within the bounds that hold for a client.
     ///
     /// # Errors
     /// [`Refused`] answers `forbidden` with the host's sentence.
@@ -47,6 +53,25 @@ pub trait Hooks: Send + Sync + 'static {
     /// that is already stored is answered before they are asked.
     fn decides(&self) -> bool {
         true
+    }
+}
+
+/// Asks the host; `None` when the answer does not come in time or the hook panicked.
+pub(crate) async fn ask<T>(within: Duration, hook: impl Future<Output = T>) -> Option<T> {
+    // What a panic leaves half done is the host's own; nothing of the engine's is lent to a hook but the command,
+    // which is given up.
+    match timeout(within, AssertUnwindSafe(hook).catch_unwind()).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(_)) => {
+            metrics::counter!("chat_hooks_failed_total", "why" => "panic").increment(1);
+            tracing::error!("a hook panicked");
+            None
+        }
+        Err(_) => {
+            metrics::counter!("chat_hooks_failed_total", "why" => "time").increment(1);
+            tracing::warn!("a hook took too long");
+            None
+        }
     }
 }
 

@@ -31,8 +31,11 @@ pub enum Input {
         /// How long the identity is good for.
         expires_in: Option<Duration>,
     },
-    /// A command of [`Effect::Run`] has its reply or error.
-    Answered,
+    /// A command of [`Effect::Run`] has its reply or error, which the caller sends before it says so.
+    Answered {
+        /// The error's code: errors of the protocol count, whoever finds them.
+        refused: Option<ErrorCode>,
+    },
     /// A fresh token was taken; beside [`Input::Answered`] of the command that brought it.
     Refreshed {
         /// How long the new one is good for.
@@ -135,12 +138,15 @@ impl ServerSession {
                     self.expiry = self.expiry_in(expires_in, now);
                 }
             }
-            Input::Answered => {
+            Input::Answered { refused } => {
                 if self.in_flight == self.config.commands_in_flight_max {
                     // Nothing was read meanwhile, so the silence was ours.
                     self.heartbeat.hear(now);
                 }
                 self.in_flight = self.in_flight.saturating_sub(1);
+                if refused.is_some_and(|code| code.is_protocol_error()) {
+                    self.count_error(now, out);
+                }
             }
             Input::Refreshed { expires_in } => self.expiry = self.expiry_in(expires_in, now),
             Input::Tick => self.tick(now, out),
@@ -333,6 +339,10 @@ impl ServerSession {
     /// Answers an error of the client's own making; the last of too many ends the connection.
     fn protocol_error(&mut self, error: ErrorFrame, now: Instant, out: &mut Vec<Effect>) {
         out.push(Effect::Send(ServerFrame::Error(error)));
+        self.count_error(now, out);
+    }
+
+    fn count_error(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let window = self.config.protocol_errors_window;
         self.errors.retain(|at| now.saturating_duration_since(*at) < window);
         self.errors.push_back(now);

@@ -302,6 +302,14 @@ impl Inner {
         }
     }
 
+    /// For how long an identity is still good, if it runs out.
+    pub(crate) fn time_left(&self, identity: &Identity) -> Option<Duration> {
+        let now = self.clock.now();
+        identity
+            .expires_at
+            .map(|at| Duration::from_millis(at.0.saturating_sub(now.0)))
+    }
+
     /// Keeps a user's display data and tells those who watch them, when it changed.
     pub(crate) async fn keep_display(&self, identity: &Identity) -> Result<(), StoreError> {
         let Some(display) = &identity.display else {

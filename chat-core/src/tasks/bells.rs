@@ -4,6 +4,7 @@ use super::conversation;
 use crate::backplane::{Rung, Topic};
 use crate::bell::Bell;
 use crate::engine::Inner;
+use crate::hooks;
 use crate::presence;
 use bytes::Bytes;
 use chat_protocol::code::CloseCode;
@@ -13,7 +14,7 @@ use chat_protocol::signal::{DisplaySignal, Signal};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 /// Rings what this node has to say, one after the other.
 pub(crate) async fn publish(inner: Arc<Inner>, mut bells: mpsc::Receiver<(Topic, Bytes)>) {
@@ -136,12 +137,11 @@ pub(crate) async fn keep_interest(inner: Arc<Inner>) {
 /// Shows committed events to the host, one after the other.
 pub(crate) async fn after_commit(inner: Arc<Inner>, mut committed: mpsc::Receiver<Event>) {
     while let Some(event) = committed.recv().await {
-        if timeout(inner.limits.hook_timeout, inner.hooks.after_commit(&event))
+        if hooks::ask(inner.limits.hook_timeout, inner.hooks.after_commit(&event))
             .await
-            .is_err()
+            .is_none()
         {
             metrics::counter!("chat_after_commit_dropped_total").increment(1);
-            tracing::warn!("after_commit took too long and was dropped");
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::admission::Place;
 use crate::engine::Inner;
 use crate::error::CommandError;
 use crate::execute::{Begun, Caller};
-use crate::hooks::{AuthRequest, Identity};
+use crate::hooks::{self, AuthRequest, Identity};
 use crate::hub::Claim;
 use crate::presence;
 use crate::session::{CAPABILITIES, Session, Who};
@@ -109,7 +109,8 @@ enum Woken {
 enum Judged {
     Admitted(Identity),
     Refused,
-    TimedOut,
+    /// Nothing, in time.
+    Unknown,
 }
 
 impl Task {
@@ -232,15 +233,13 @@ impl Task {
         let identity = match judged {
             Judged::Admitted(identity) => identity,
             Judged::Refused => return end(CloseCode::AuthFailed),
-            Judged::TimedOut => return end(CloseCode::Overload),
+            Judged::Unknown => return end(CloseCode::Overload),
         };
         if self.inner.is_draining() {
             return end(CloseCode::Restart);
         }
         let now = self.inner.clock.now();
-        let expires_in = identity
-            .expires_at
-            .map(|at| Duration::from_millis(at.0.saturating_sub(now.0)));
+        let expires_in = self.inner.time_left(&identity);
         if expires_in.is_some_and(|left| left.is_zero()) {
             return end(CloseCode::AuthFailed);
         }
@@ -378,11 +377,12 @@ impl Task {
             self.machine
                 .handle(Input::Refreshed { expires_in }, now, &mut self.effects);
         }
+        let refused = result.as_ref().err().map(|error| error.code().clone());
         self.session.send(&match result {
             Ok(result) => ServerFrame::Reply(Reply { req, result }),
             Err(error) => ServerFrame::Error(error.frame(req)),
         });
-        self.machine.handle(Input::Answered, now, &mut self.effects);
+        self.machine.handle(Input::Answered { refused }, now, &mut self.effects);
     }
 
     // ---- the end -----------------------------------------------------------------------------------------------
@@ -465,13 +465,13 @@ async fn judge(inner: Arc<Inner>, handshake: Handshake, hello: Hello) -> (Hello,
         guest: hello.guest.clone(),
         address: handshake.address,
     };
-    let judged = match timeout(inner.limits.hook_timeout, inner.hooks.authenticate(request)).await {
-        Ok(Ok(identity)) => Judged::Admitted(identity),
-        Ok(Err(refused)) => {
+    let judged = match hooks::ask(inner.limits.hook_timeout, inner.hooks.authenticate(request)).await {
+        Some(Ok(identity)) => Judged::Admitted(identity),
+        Some(Err(refused)) => {
             tracing::info!(reason = %refused, "hello refused");
             Judged::Refused
         }
-        Err(_) => Judged::TimedOut,
+        None => Judged::Unknown,
     };
     (hello, judged)
 }
@@ -483,19 +483,19 @@ async fn refresh(inner: &Inner, handshake: &Handshake, user: &UserId, token: Tok
         guest: None,
         address: handshake.address,
     };
-    let identity = match timeout(inner.limits.hook_timeout, inner.hooks.authenticate(request)).await {
-        Ok(Ok(identity)) if identity.user == *user => identity,
-        Ok(_) => {
-            return Err(CommandError::new(
-                ErrorCode::Forbidden,
-                "the token was refused: bring a fresh one",
-            ));
-        }
-        Err(_) => return Err(CommandError::unavailable()),
+    let refused = || CommandError::new(ErrorCode::Forbidden, "the token was refused: bring a fresh one");
+    let identity = match hooks::ask(inner.limits.hook_timeout, inner.hooks.authenticate(request)).await {
+        Some(Ok(identity)) if identity.user == *user => identity,
+        Some(_) => return Err(refused()),
+        None => return Err(CommandError::unavailable()),
     };
-    let now = inner.clock.now();
-    let expires_in_ms = identity.expires_at.map(|at| at.0.saturating_sub(now.0));
-    Ok(Outcome::Refreshed(Refreshed { expires_in_ms }))
+    let expires_in = inner.time_left(&identity);
+    if expires_in.is_some_and(|left| left.is_zero()) {
+        return Err(refused());
+    }
+    Ok(Outcome::Refreshed(Refreshed {
+        expires_in_ms: expires_in.map(millis),
+    }))
 }
 
 /// The proof of a session: any node can check it, none has to remember it.

@@ -240,7 +240,7 @@ fn too_many_commands_are_told_when_to_come_again() {
     let mut bench = Bench::resumed();
     for req in 0..60 {
         assert_eq!(bench.send(0, &command(req)), [run(req)]);
-        bench.input(0, Input::Answered);
+        bench.input(0, Input::Answered { refused: None });
     }
     for req in 60..200 {
         let effects = bench.send(0, &command(req));
@@ -264,7 +264,7 @@ fn the_ninth_command_is_not_read_until_one_is_answered() {
     assert!(!bench.wants(0));
     assert_eq!(bench.deadline(), None, "a client that is not read is not silent");
     assert_eq!(bench.tick(100_000), []);
-    bench.input(100_000, Input::Answered);
+    bench.input(100_000, Input::Answered { refused: None });
     assert!(bench.wants(100_000));
     assert_eq!(bench.deadline(), Some(125_000));
 }
@@ -327,6 +327,22 @@ fn the_twentieth_error_within_a_minute_is_4509() {
     let effects = bench.raw(60_001, bad);
     assert_error(&effects, ErrorCode::UnknownCommand);
     assert_close(&effects, CloseCode::TooManyErrors);
+    bench.assert_closed();
+}
+
+#[test]
+fn an_error_that_the_engine_finds_counts_as_one_that_the_machine_finds() {
+    let mut bench = Bench::resumed();
+    let mut refused = |code| {
+        bench.send(0, &command(1));
+        bench.input(0, Input::Answered { refused: Some(code) })
+    };
+    for _ in 0..19 {
+        assert_eq!(refused(ErrorCode::InvalidArgument), []);
+        assert_eq!(refused(ErrorCode::NotFound), [], "that is no error of the protocol");
+    }
+    assert_eq!(refused(ErrorCode::Unavailable), []);
+    assert_close(&refused(ErrorCode::InvalidArgument), CloseCode::TooManyErrors);
     bench.assert_closed();
 }
 

@@ -3,6 +3,8 @@
 mod absence;
 mod chatting;
 mod devices;
+mod hooks;
+mod host;
 mod house;
 mod reading;
 mod say;

@@ -1,13 +1,14 @@
 //! A house: an engine on a store of its own, or two on one store.
 
-use chat_core::id::ConversationId;
+use chat_core::id::{ConversationId, Timestamp};
 use chat_core::message::Content;
-use chat_core::{Backplane, Builder, Engine, Guests, Limits};
+use chat_core::{Backplane, Builder, Clock, Engine, Guests, Limits};
 use chat_store_memory::MemoryStore;
 use chat_testkit::transport::{Dial, InProcessConnector, in_process};
 use chat_testkit::wire::Wire;
 
 use super::say::fresh_message;
+use tokio::time::Instant;
 
 /// An engine and the way in.
 pub struct House {
@@ -82,5 +83,20 @@ pub fn narrow(to_client_bytes: usize) -> Dial {
     Dial {
         to_client_bytes,
         ..Dial::default()
+    }
+}
+
+/// A clock that goes on with the runtime's, paused or not.
+pub struct RuntimeClock(Instant);
+
+impl RuntimeClock {
+    pub fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_750_000_000_000 + self.0.elapsed().as_millis() as u64)
     }
 }

@@ -1,12 +1,11 @@
 //! Two engines on one store, with a bell between them that may fail.
 
-use super::house::House;
+use super::house::{House, RuntimeClock};
 use super::say::*;
-use chat_core::Clock;
+use chat_core::Builder;
 use chat_core::code::CloseCode;
 use chat_core::command::WatchPresence;
 use chat_core::frame::ServerFrame;
-use chat_core::id::Timestamp;
 use chat_core::signal::Signal;
 use chat_store_memory::MemoryStore;
 use chat_testkit::backplane::{Faults, Hub};
@@ -16,22 +15,21 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-struct RuntimeClock(Instant);
-
-impl Clock for RuntimeClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(1_750_000_000_000 + self.0.elapsed().as_millis() as u64)
-    }
+pub async fn two_nodes(hub: &Hub) -> [House; 2] {
+    two_nodes_with(hub, |_, builder| builder).await
 }
 
-async fn two_nodes(hub: &Hub) -> [House; 2] {
+pub async fn two_nodes_with(hub: &Hub, change: impl Fn(usize, Builder) -> Builder) -> [House; 2] {
     // The store's clock decides over leases: here it goes with the runtime's.
-    let clock = Arc::new(RuntimeClock(Instant::now()));
-    let store = MemoryStore::builder().with_clock(clock).build();
-    [
-        House::node(&store, hub.node(), 1).await,
-        House::node(&store, hub.node(), 2).await,
-    ]
+    let store = MemoryStore::builder().with_clock(Arc::new(RuntimeClock::new())).build();
+    let node = |node: usize| {
+        let (store, change) = (store.clone(), &change);
+        House::with(move |builder| {
+            let builder = builder.store(store).backplane(hub.node()).seed(node as u64 + 1);
+            change(node, builder)
+        })
+    };
+    [node(0).await, node(1).await]
 }
 
 /// Both sides write; everybody must have all of it, in one order, which the wire itself checks.

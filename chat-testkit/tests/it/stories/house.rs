@@ -2,7 +2,7 @@
 
 use chat_core::id::{ConversationId, Timestamp};
 use chat_core::message::Content;
-use chat_core::{Backplane, Builder, Clock, Engine, Guests, Limits};
+use chat_core::{Builder, Clock, Engine, Guests, Limits};
 use chat_store_memory::MemoryStore;
 use chat_testkit::transport::{Dial, InProcessConnector, in_process};
 use chat_testkit::wire::Wire;
@@ -44,11 +44,6 @@ impl House {
             .seed(1);
         let engine = change(builder).build().await.unwrap();
         Self { engine, connector }
-    }
-
-    /// One of several nodes on one store, that ring each other.
-    pub async fn node(store: &MemoryStore, backplane: impl Backplane, seed: u64) -> Self {
-        Self::with(|builder| builder.store(store.clone()).backplane(backplane).seed(seed)).await
     }
 
     /// A guest who is online and has everything.

@@ -1,6 +1,8 @@
 //! Stories: what users of an engine are promised, told from their side of the wire.
 
 mod absence;
+mod bad_input;
+mod budgets;
 mod chatting;
 mod devices;
 mod hooks;
@@ -9,6 +11,7 @@ mod house;
 mod reading;
 mod say;
 mod signals;
+mod tokens;
 mod trouble;
 mod two_nodes;
 mod unread;

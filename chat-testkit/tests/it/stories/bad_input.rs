@@ -46,7 +46,9 @@ fn of(content: Value) -> Value {
 }
 
 fn object(keys: usize, length: usize) -> Map<String, Value> {
-    (0..keys).map(|n| (format!("key {n}"), Value::from("x".repeat(length)))).collect()
+    (0..keys)
+        .map(|n| (format!("key {n}"), Value::from("x".repeat(length))))
+        .collect()
 }
 
 fn nested(depth: usize) -> Value {
@@ -82,11 +84,24 @@ async fn a_command_that_is_no_command_is_answered_by_its_number() {
     ] {
         refused_raw(&mut ana, "conversation:get", data, invalid.clone(), names).await;
     }
-    for seq in [json!(-1), json!(1.0), json!("1"), json!(9_007_199_254_740_993_u64), json!(1e300), json!(null)] {
+    for seq in [
+        json!(-1),
+        json!(1.0),
+        json!("1"),
+        json!(9_007_199_254_740_993_u64),
+        json!(1e300),
+        json!(null),
+    ] {
         let data = json!({"conversation": good, "seq": seq});
         refused_raw(&mut ana, "mark:read", data, invalid.clone(), "seq").await;
     }
-    for user in [json!(""), json!("x".repeat(129)), json!("tab\there"), json!("nul\0"), json!(4)] {
+    for user in [
+        json!(""),
+        json!("x".repeat(129)),
+        json!("tab\there"),
+        json!("nul\0"),
+        json!(4),
+    ] {
         let data = json!({"conversation": good, "id": good, "user": user});
         refused_raw(&mut ana, "member:add", data, invalid.clone(), "user").await;
     }
@@ -102,9 +117,7 @@ async fn content_is_bounded_and_readable() {
     let house = House::open().await;
     let mut ana = house.guest("ana").await;
     let (invalid, large) = (ErrorCode::InvalidArgument, ErrorCode::TooLarge);
-    let file = |name: &str, media_type: &str| {
-        json!({"attachments": [{"id": "f1", "name": name, "media_type": media_type, "size": 1}]})
-    };
+    let file = |name: &str, media_type: &str| json!({"attachments": [{"id": "f1", "name": name, "media_type": media_type, "size": 1}]});
     let files: Vec<Value> = (0..11)
         .map(|n| json!({"id": n.to_string(), "name": "a", "media_type": "a/b", "size": 1}))
         .collect();
@@ -131,7 +144,11 @@ async fn content_is_bounded_and_readable() {
         (file("\u{200b}", "a/b"), &invalid, "name"),
         (file(&"x".repeat(256), "a/b"), &large, "name"),
         (file("a", "image"), &invalid, "media_type"),
-        (json!({"attachments": [{"id": "a", "name": "b", "media_type": "c/d", "size": -1}]}), &invalid, "size"),
+        (
+            json!({"attachments": [{"id": "a", "name": "b", "media_type": "c/d", "size": -1}]}),
+            &invalid,
+            "size",
+        ),
     ];
     for (content, code, names) in cases {
         refused_raw(&mut ana, "message:send", of(content), code.clone(), names).await;
@@ -139,7 +156,12 @@ async fn content_is_bounded_and_readable() {
     // What is allowed at the bounds, and stored as it came.
     let group = group(&mut ana, &[]).await;
     let bidi_and_html = "\u{202e}<script>alert(1)</script>\tand\n[links](javascript:1)";
-    for words in [bidi_and_html.to_owned(), "x".repeat(16 * 1024), "👩‍👩‍👧‍👦".to_owned(), " ".to_owned()] {
+    for words in [
+        bidi_and_html.to_owned(),
+        "x".repeat(16 * 1024),
+        "👩‍👩‍👧‍👦".to_owned(),
+        " ".to_owned(),
+    ] {
         let (message, _) = say(&mut ana, group, &words).await;
         let page = page_of(ana.ask(history(group)).await);
         let last = page.messages.last().unwrap();
@@ -171,7 +193,10 @@ async fn conversations_are_made_and_changed_within_bounds() {
     let direct = || create(ConversationKind::Direct, &["ben"]);
     let many: Vec<String> = (0..51).map(|n| format!("user {n}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let titled = |title: &str| ConversationCreate { title: Some(title.to_owned()), ..base() };
+    let titled = |title: &str| ConversationCreate {
+        title: Some(title.to_owned()),
+        ..base()
+    };
     let cases: Vec<(ConversationCreate, &ErrorCode)> = vec![
         (titled(""), &invalid),
         (titled(" \u{200b} "), &invalid),
@@ -179,19 +204,52 @@ async fn conversations_are_made_and_changed_within_bounds() {
         (titled("line\nbreak"), &invalid),
         (titled(&"x".repeat(256)), &large),
         (ConversationCreate { public: true, ..base() }, &invalid),
-        (ConversationCreate { meta: Some(object(33, 1)), ..base() }, &large),
-        (ConversationCreate { meta: Some(object(1, 5_000)), ..base() }, &large),
+        (
+            ConversationCreate {
+                meta: Some(object(33, 1)),
+                ..base()
+            },
+            &large,
+        ),
+        (
+            ConversationCreate {
+                meta: Some(object(1, 5_000)),
+                ..base()
+            },
+            &large,
+        ),
         (create(ConversationKind::Group, &many), &large),
         (create(ConversationKind::Group, &["ben", "ben"]), &invalid),
         (create(ConversationKind::Direct, &["ben", "cy"]), &invalid),
-        (ConversationCreate { title: Some("us".to_owned()), ..direct() }, &invalid),
-        (ConversationCreate { public: true, ..direct() }, &invalid),
-        (ConversationCreate { kind: ConversationKind::from_name("club"), ..base() }, &invalid),
+        (
+            ConversationCreate {
+                title: Some("us".to_owned()),
+                ..direct()
+            },
+            &invalid,
+        ),
+        (
+            ConversationCreate {
+                public: true,
+                ..direct()
+            },
+            &invalid,
+        ),
+        (
+            ConversationCreate {
+                kind: ConversationKind::from_name("club"),
+                ..base()
+            },
+            &invalid,
+        ),
     ];
     for (command, code) in cases {
         refuses(&mut ana, command, code.clone()).await;
     }
-    let group = ana.stored(create(ConversationKind::Group, &many[..50])).await.conversation;
+    let group = ana
+        .stored(create(ConversationKind::Group, &many[..50]))
+        .await
+        .conversation;
     let update = |title: Option<&str>| ConversationUpdate {
         conversation: group,
         id: fresh(),
@@ -201,7 +259,10 @@ async fn conversations_are_made_and_changed_within_bounds() {
     refuses(&mut ana, update(None), invalid.clone()).await;
     refuses(&mut ana, update(Some("\u{2066}x")), invalid.clone()).await;
     // An id that is taken is a conflict for its members, and nothing to others.
-    let again = ConversationCreate { conversation: group, ..base() };
+    let again = ConversationCreate {
+        conversation: group,
+        ..base()
+    };
     refuses(&mut ana, again.clone(), ErrorCode::Conflict).await;
     let mut eve = house.guest("eve").await;
     refuses(&mut eve, again, ErrorCode::NotFound).await;
@@ -221,7 +282,12 @@ async fn members_are_bounded_and_moved_by_the_rules() {
     .await;
     let [mut ana, mut ben] = house.guests(["ana", "ben"]).await;
     let (conflict, full) = (ErrorCode::Conflict, ErrorCode::LimitExceeded);
-    refuses(&mut ana, create(ConversationKind::Group, &["b", "c", "d", "e"]), full.clone()).await;
+    refuses(
+        &mut ana,
+        create(ConversationKind::Group, &["b", "c", "d", "e"]),
+        full.clone(),
+    )
+    .await;
     let group = group(&mut ana, &["ben", "cy", "di"]).await;
     refuses(&mut ana, add(group, "eve"), full.clone()).await;
     refuses(&mut ana, add(group, "ben"), conflict.clone()).await;
@@ -254,7 +320,10 @@ async fn messages_are_changed_by_the_rules() {
     let (mine, _) = say(&mut ana, group, "mine").await;
     let (theirs, _) = say(&mut ben, group, "theirs").await;
     let (foreign, _) = say(&mut ana, elsewhere, "elsewhere").await;
-    let reply = |to| MessageSend { reply_to: Some(to), ..text(group, "re") };
+    let reply = |to| MessageSend {
+        reply_to: Some(to),
+        ..text(group, "re")
+    };
     let (not_found, gone) = (ErrorCode::NotFound, ErrorCode::Gone);
     // Nobody edits another's, only an admin deletes it; what is not in this conversation is not there.
     refuses(&mut ana, edit(group, theirs, "x"), ErrorCode::Forbidden).await;
@@ -266,12 +335,27 @@ async fn messages_are_changed_by_the_rules() {
         refuses(&mut ana, reply(message), not_found.clone()).await;
     }
     // A stale version says which one is current.
-    ana.stored(MessageEdit { version: Some(1), ..edit(group, mine, "two") }).await;
-    let stale = MessageEdit { version: Some(1), ..edit(group, mine, "three") };
+    ana.stored(MessageEdit {
+        version: Some(1),
+        ..edit(group, mine, "two")
+    })
+    .await;
+    let stale = MessageEdit {
+        version: Some(1),
+        ..edit(group, mine, "three")
+    };
     let error = ana.refused(stale).await;
-    assert_eq!((error.code, error.version, error.retryable), (ErrorCode::VersionConflict, Some(2), false));
+    assert_eq!(
+        (error.code, error.version, error.retryable),
+        (ErrorCode::VersionConflict, Some(2), false)
+    );
     // Reactions: once, and taken away once.
-    let unreact = |emoji: &str| ReactionRemove { conversation: group, id: fresh(), message: mine, emoji: emoji.to_owned() };
+    let unreact = |emoji: &str| ReactionRemove {
+        conversation: group,
+        id: fresh(),
+        message: mine,
+        emoji: emoji.to_owned(),
+    };
     for emoji in ["", "\n"] {
         refuses(&mut ben, react(group, mine, emoji), ErrorCode::InvalidArgument).await;
     }
@@ -294,7 +378,10 @@ async fn messages_are_changed_by_the_rules() {
     refuses(&mut ben, unreact("7"), gone).await;
     ben.stored(reply(mine)).await;
     // An id that is taken is a conflict, whatever took it.
-    let taken = MessageSend { id: mine, ..text(group, "other") };
+    let taken = MessageSend {
+        id: mine,
+        ..text(group, "other")
+    };
     refuses(&mut ana, taken.clone(), ErrorCode::IdConflict).await;
     refuses(&mut ben, taken, ErrorCode::IdConflict).await;
 }
@@ -307,26 +394,84 @@ async fn lists_are_asked_for_within_bounds() {
     let invalid = ErrorCode::InvalidArgument;
     for limit in [Some(0), Some(51)] {
         refuses(&mut ana, InboxList { page: None, limit }, invalid.clone()).await;
-        refuses(&mut ana, MemberList { limit, ..members(group) }, invalid.clone()).await;
-        refuses(&mut ana, MarkList { conversation: group, page: None, limit }, invalid.clone()).await;
+        refuses(
+            &mut ana,
+            MemberList {
+                limit,
+                ..members(group)
+            },
+            invalid.clone(),
+        )
+        .await;
+        refuses(
+            &mut ana,
+            MarkList {
+                conversation: group,
+                page: None,
+                limit,
+            },
+            invalid.clone(),
+        )
+        .await;
     }
     for limit in [Some(0), Some(201)] {
-        refuses(&mut ana, HistoryList { limit, ..history(group) }, invalid.clone()).await;
+        refuses(
+            &mut ana,
+            HistoryList {
+                limit,
+                ..history(group)
+            },
+            invalid.clone(),
+        )
+        .await;
     }
-    let both = HistoryList { before: Some(Seq(3)), after: Some(Seq(1)), ..history(group) };
+    let both = HistoryList {
+        before: Some(Seq(3)),
+        after: Some(Seq(1)),
+        ..history(group)
+    };
     refuses(&mut ana, both, invalid.clone()).await;
     let token = |text: String| Some(PageToken(text));
-    refuses(&mut ana, InboxList { page: token(String::new()), limit: None }, invalid).await;
-    refuses(&mut ana, InboxList { page: token("x".repeat(257)), limit: None }, ErrorCode::TooLarge).await;
+    refuses(
+        &mut ana,
+        InboxList {
+            page: token(String::new()),
+            limit: None,
+        },
+        invalid,
+    )
+    .await;
+    refuses(
+        &mut ana,
+        InboxList {
+            page: token("x".repeat(257)),
+            limit: None,
+        },
+        ErrorCode::TooLarge,
+    )
+    .await;
     // A token that is none of ours is a place like any other.
     for strange in ["x", "~~~", "\u{10ffff}"] {
-        assert!(ana.ask(InboxList { page: token(strange.to_owned()), limit: None }).await.is_ok());
-        let list = MemberList { page: token(strange.to_owned()), ..members(group) };
+        assert!(
+            ana.ask(InboxList {
+                page: token(strange.to_owned()),
+                limit: None
+            })
+            .await
+            .is_ok()
+        );
+        let list = MemberList {
+            page: token(strange.to_owned()),
+            ..members(group)
+        };
         assert!(ana.ask(list).await.is_ok());
     }
     let ahead = |conversation: ConversationId| LogList {
         conversation,
-        after: chat_core::id::Position { seq: Seq(99), tag: chat_core::id::Tag(1) },
+        after: chat_core::id::Position {
+            seq: Seq(99),
+            tag: chat_core::id::Tag(1),
+        },
         limit: None,
     };
     refuses(&mut ana, ahead(group), ErrorCode::Conflict).await;
@@ -347,11 +492,25 @@ async fn closes(house: &House, dial: Dial, hello: bool, frames: &[&[u8]], code: 
     let (heard_code, reason) = ending.expect("a word is said");
     let shown = String::from_utf8_lossy(frames.first().unwrap_or(&&b""[..])).into_owned();
     assert_eq!(heard_code, code, "{shown:?}: {reason}");
-    assert!(reason.is_ascii() && !reason.is_empty() && reason.len() <= 123, "{reason}");
-    assert!(heard.iter().all(|frame| !matches!(frame, ServerFrame::Error(_))), "{heard:?}");
+    assert!(
+        reason.is_ascii() && !reason.is_empty() && reason.len() <= 123,
+        "{reason}"
+    );
+    assert!(
+        heard.iter().all(|frame| !matches!(frame, ServerFrame::Error(_))),
+        "{heard:?}"
+    );
     assert!(since.elapsed() <= Duration::from_secs(6));
     let mut healthy = house.guest("healthy").await;
-    assert!(healthy.ask(InboxList { page: None, limit: None }).await.is_ok());
+    assert!(
+        healthy
+            .ask(InboxList {
+                page: None,
+                limit: None
+            })
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -379,9 +538,22 @@ async fn what_cannot_be_read_closes_4500_and_the_next_client_is_served() {
         closes(&house, Dial::default(), true, &[bytes], CloseCode::Malformed).await;
     }
     // A map of one that declares gigabytes; a string longer than what is left; a truncated map; an unknown byte.
-    let packed: [&[u8]; 5] = [b"\x81\xdb\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x81\xa4ty", b"\xc1", b"\xdd\x7f\xff\xff\xff"];
+    let packed: [&[u8]; 5] = [
+        b"\x81\xdb\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\x81\xa4ty",
+        b"\xc1",
+        b"\xdd\x7f\xff\xff\xff",
+    ];
     for bytes in packed {
-        closes(&house, Dial::new(Codec::MessagePack), true, &[bytes], CloseCode::Malformed).await;
+        closes(
+            &house,
+            Dial::new(Codec::MessagePack),
+            true,
+            &[bytes],
+            CloseCode::Malformed,
+        )
+        .await;
     }
     let deep = ["[".repeat(5_000), "]".repeat(5_000)].concat();
     closes(&house, Dial::default(), true, &[deep.as_bytes()], CloseCode::Malformed).await;
@@ -392,14 +564,32 @@ async fn hello_comes_first_in_time_and_once() {
     let house = House::open().await;
     let typing = ClientFrame::Command {
         req: 1,
-        command: Typing { conversation: fresh_conversation(), active: true }.into(),
+        command: Typing {
+            conversation: fresh_conversation(),
+            active: true,
+        }
+        .into(),
     };
     let typing = Codec::Json.encode(&typing);
     closes(&house, Dial::default(), false, &[&typing], CloseCode::NotAuthenticated).await;
-    closes(&house, Dial::default(), false, &[br#"{"type":"ping"}"#], CloseCode::NotAuthenticated).await;
+    closes(
+        &house,
+        Dial::default(),
+        false,
+        &[br#"{"type":"ping"}"#],
+        CloseCode::NotAuthenticated,
+    )
+    .await;
     closes(&house, Dial::default(), false, &[], CloseCode::AuthTimeout).await;
     let hello = Codec::Json.encode(&ClientFrame::Hello(Memory::hello_of("ana")));
-    closes(&house, Dial::default(), true, &[&hello], CloseCode::AlreadyAuthenticated).await;
+    closes(
+        &house,
+        Dial::default(),
+        true,
+        &[&hello],
+        CloseCode::AlreadyAuthenticated,
+    )
+    .await;
     // Without a name, with one that shows nothing, with what is too long: what it says cannot be read.
     for hello in [
         json!({"type": "hello", "guest": ""}),
@@ -408,9 +598,23 @@ async fn hello_comes_first_in_time_and_once() {
         json!({"type": "hello", "guest": "ana", "device": "x".repeat(65)}),
         json!({"type": "hello", "guest": "ana", "attempt": "1"}),
     ] {
-        closes(&house, Dial::default(), false, &[hello.to_string().as_bytes()], CloseCode::Malformed).await;
+        closes(
+            &house,
+            Dial::default(),
+            false,
+            &[hello.to_string().as_bytes()],
+            CloseCode::Malformed,
+        )
+        .await;
     }
-    closes(&house, Dial::default(), false, &[br#"{"type":"hello"}"#], CloseCode::AuthFailed).await;
+    closes(
+        &house,
+        Dial::default(),
+        false,
+        &[br#"{"type":"hello"}"#],
+        CloseCode::AuthFailed,
+    )
+    .await;
     let long = json!({"type": "hello", "guest": "ana", "token": "x".repeat(8 * 1024)}).to_string();
     closes(&house, Dial::default(), false, &[long.as_bytes()], CloseCode::TooBig).await;
 }
@@ -427,7 +631,10 @@ async fn floods_and_silence_end_with_their_own_codes() {
     let since = Instant::now();
     sleep(Duration::from_secs(36)).await;
     let ending = silent.pipe().recv().await;
-    assert!(!matches!(ending, chat_testkit::transport::Heard::Lost), "it is asked first");
+    assert!(
+        !matches!(ending, chat_testkit::transport::Heard::Lost),
+        "it is asked first"
+    );
     assert_eq!(silent.closed().await, CloseCode::HeartbeatTimeout);
     assert_eq!(since.elapsed().as_secs(), 36);
     // Resume frames that bring nothing, or come when all is said.

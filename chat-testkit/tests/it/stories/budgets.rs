@@ -15,7 +15,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 fn inbox() -> InboxList {
-    InboxList { page: None, limit: Some(1) }
+    InboxList {
+        page: None,
+        limit: Some(1),
+    }
 }
 
 /// A refusal that says when to try again; the wait.
@@ -61,14 +64,24 @@ async fn beyond_twenty_messages_at_once_and_five_a_second_a_user_waits_over_all_
     }
     let stored = text(group, "one too many");
     let wait = wait_of(&laptop.refused(stored.clone()).await);
-    assert!(wait <= Duration::from_millis(200) && wait > Duration::from_millis(100), "{wait:?}");
-    assert_eq!(events(&ben.drain().await).len(), 20, "what is over the limit is not carried out");
+    assert!(
+        wait <= Duration::from_millis(200) && wait > Duration::from_millis(100),
+        "{wait:?}"
+    );
+    assert_eq!(
+        events(&ben.drain().await).len(),
+        20,
+        "what is over the limit is not carried out"
+    );
     assert_eq!(entry_of(&mut ben, group).await.head.seq, Seq(21));
     // Others are not concerned, nor is what is no message.
     say(&mut ben, group, "mine").await;
     ben.drain().await;
     sleep(wait).await;
-    assert!(!laptop.stored(stored.clone()).await.duplicate, "and the same is taken then");
+    assert!(
+        !laptop.stored(stored.clone()).await.duplicate,
+        "and the same is taken then"
+    );
     assert_eq!(told_all(events(&ben.drain().await)), ["new one too many"]);
     // What is stored answers again, whatever the limit says.
     let mut refused = 0;
@@ -114,7 +127,10 @@ async fn beyond_the_byte_budget_the_engine_reads_more_slowly_and_refuses_nothing
     }
     // 600 KiB, of which 256 at once and 64 a second.
     let took = since.elapsed();
-    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(7), "{took:?}");
+    assert!(
+        took > Duration::from_secs(5) && took < Duration::from_secs(7),
+        "{took:?}"
+    );
     assert_eq!(events(&ben.drain().await).len(), 40);
 }
 
@@ -123,7 +139,10 @@ async fn cursors_cost_neither_bytes_nor_commands() {
     let house = House::open().await;
     let backend = house.engine.user(user("ana"));
     for _ in 0..600 {
-        backend.store(create(chat_core::conversation::ConversationKind::Group, &[])).await.unwrap();
+        backend
+            .store(create(chat_core::conversation::ConversationKind::Group, &[]))
+            .await
+            .unwrap();
     }
     let ana = house.guest("ana").await;
     let mut memory = ana.leave();
@@ -143,8 +162,17 @@ async fn cursors_cost_neither_bytes_nor_commands() {
         }))
         .await;
     }
-    let frames = ana.resume(Resume { epoch, revision: memory.revision, ..Resume::default() }).await;
-    let resets = frames.iter().filter(|frame| matches!(frame, ServerFrame::Reset(_))).count();
+    let frames = ana
+        .resume(Resume {
+            epoch,
+            revision: memory.revision,
+            ..Resume::default()
+        })
+        .await;
+    let resets = frames
+        .iter()
+        .filter(|frame| matches!(frame, ServerFrame::Reset(_)))
+        .count();
     assert_eq!((resets, since.elapsed()), (3_400, Duration::ZERO));
     for _ in 0..60 {
         ana.ask(inbox()).await.unwrap();
@@ -165,7 +193,12 @@ async fn the_ninth_command_waits_until_one_is_answered() {
         asked.push(ana.begin(text(group, &n.to_string())).await);
     }
     // The ninth could be answered at once, were it read.
-    let ninth = ana.begin(chat_core::command::Typing { conversation: group, active: true }).await;
+    let ninth = ana
+        .begin(chat_core::command::Typing {
+            conversation: group,
+            active: true,
+        })
+        .await;
     assert!(timeout(Duration::from_secs(1), ana.hear()).await.is_err());
     faults.calm();
     for req in asked {
@@ -191,7 +224,11 @@ async fn replies_are_never_dropped_however_slowly_one_reads() {
     ana.drain().await;
     let mut asked = Vec::new();
     for n in 0..20 {
-        let list = HistoryList { around: Some(Seq(2 + n % 8)), limit: Some(4), ..history(group) };
+        let list = HistoryList {
+            around: Some(Seq(2 + n % 8)),
+            limit: Some(4),
+            ..history(group)
+        };
         asked.push(ana.begin(list).await);
         house.fill(group, 20).await;
         sleep(Duration::from_millis(100)).await;
@@ -216,7 +253,10 @@ async fn the_twentieth_invalid_command_within_a_minute_closes_whoever_finds_it_i
     }
     // What is not found, in conflict or forbidden is no error of the protocol.
     for _ in 0..30 {
-        assert_eq!(ana.refused(text(fresh_conversation(), "x")).await.code, ErrorCode::NotFound);
+        assert_eq!(
+            ana.refused(text(fresh_conversation(), "x")).await.code,
+            ErrorCode::NotFound
+        );
         sleep(Duration::from_millis(250)).await;
     }
     ana.drain_for(Duration::from_secs(55)).await;

@@ -28,14 +28,22 @@ fn refresh(text: &str) -> AuthRefresh {
 }
 
 fn hello(text: &str) -> Hello {
-    Hello { guest: None, token: Some(token(text)), ..Memory::hello_of("nobody") }
+    Hello {
+        guest: None,
+        token: Some(token(text)),
+        ..Memory::hello_of("nobody")
+    }
 }
 
 async fn with_token(house: &House, text: &str) -> Wire {
     let mut wire = Wire::dial(&house.connector, Dial::default()).await;
     let welcome = wire.hello(hello(text)).await;
     assert!(welcome.expires_in_ms.is_some(), "it says when");
-    wire.say(&ClientFrame::Resume(Resume { last: true, ..Resume::default() })).await;
+    wire.say(&ClientFrame::Resume(Resume {
+        last: true,
+        ..Resume::default()
+    }))
+    .await;
     wire
 }
 
@@ -72,7 +80,13 @@ async fn a_token_is_warned_of_a_minute_before_refused_when_it_ran_out_and_closed
     let memory = ana.leave();
     let mut again = Wire::dial(&house.connector, Dial::default()).await;
     let session = memory.session.clone();
-    let welcome = again.hello(Hello { session: session.clone(), attempt: 2, ..hello("ana 90") }).await;
+    let welcome = again
+        .hello(Hello {
+            session: session.clone(),
+            attempt: 2,
+            ..hello("ana 90")
+        })
+        .await;
     assert_eq!(Some(welcome.session), session);
     assert!(!again.stored(command).await.duplicate);
 }
@@ -92,7 +106,14 @@ async fn a_fresh_token_of_the_same_user_goes_on_in_band() {
     }
     // Also after the old one ran out, as long as the connection stands.
     assert_eq!(warned(&mut ana).await.1, 60);
-    while ana.ask(InboxList { page: None, limit: None }).await.is_ok() {
+    while ana
+        .ask(InboxList {
+            page: None,
+            limit: None,
+        })
+        .await
+        .is_ok()
+    {
         sleep(Duration::from_secs(5)).await;
     }
     ana.ask(refresh("ana 150")).await.unwrap();
@@ -142,5 +163,13 @@ async fn a_token_that_is_short_is_warned_of_at_once() {
     let mut ana = with_token(&house, "ana 20").await;
     assert_eq!(warned(&mut ana).await, (0, 20));
     sleep(Duration::from_secs(20)).await;
-    assert_eq!(ana.refused(InboxList { page: None, limit: None }).await.code, ErrorCode::TokenExpired);
+    assert_eq!(
+        ana.refused(InboxList {
+            page: None,
+            limit: None
+        })
+        .await
+        .code,
+        ErrorCode::TokenExpired
+    );
 }

@@ -54,7 +54,8 @@
 //!
 //! # When the server’s log is another one
 //! [`Update::Reset`] with reason `epoch` says that all cursors mean nothing any more. What waits in the outbox for a
-//! conversation is then **held** ([`Update::Held`]) until the conversation is there again: its inbox entry arrives, or
+//! conversation, or is sent to one that was lost with its log, is then **held** ([`Update::Held`]) until the
+//! conversation is there again: its inbox entry arrives, or
 //! [`Client::join`] (which overtakes what is held) or [`Client::create`] succeeds, or [`Client::release`] says so;
 //! [`Client::discard`] gives it up.
 //!

@@ -407,7 +407,11 @@ impl ClientSession {
             if self.outbox_room() == 0 {
                 return settled(out, ticket, Err(CommandError::QueueFull));
             }
-            return self.outbox.submit(conversation, ticket, command, self.view.epoch);
+            let held = self.outbox.submit(conversation, ticket, command, self.view.epoch);
+            if let (Some(commands), true) = (held, self.view.synced) {
+                update(out, Update::Held { conversation, commands });
+            }
+            return;
         }
         if self.requests.len() >= self.settings.requests_max {
             return settled(out, ticket, Err(CommandError::QueueFull));

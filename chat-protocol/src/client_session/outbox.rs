@@ -6,19 +6,22 @@
 //! another incarnation, its conversations are gone or strange, and a send would be answered `not_found`, which is
 //! definite. So **the lane of a conversation with commands of an earlier epoch is held** until the conversation is
 //! there again for this user: an inbox entry for it arrives, or a `conversation:join` or `conversation:create` for it
-//! is answered with `stored`, or the application says [`Release`](super::ClientInput::Release). In a held lane a join
+//! is answered with `stored`, or the application says [`Release`](super::ClientInput::Release). **What is submitted
+//! meanwhile for a conversation that was lost with its epoch is held as well.** In a held lane a join
 //! or create overtakes what waits; everything else keeps its order behind what was held. Nothing is given up unless
 //! the application says [`Discard`](super::ClientInput::Discard).
 
 use super::Ticket;
 use crate::command::Command;
 use crate::id::{ConversationId, Epoch};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     lanes: BTreeMap<ConversationId, Lane>,
+    /// Conversations that were there in another epoch and are not there again.
+    lost: BTreeSet<ConversationId>,
     submitted: u64,
     count: usize,
 }
@@ -58,23 +61,28 @@ impl Outbox {
         self.count
     }
 
+    /// Takes in a command; answers with the length of its lane when it is held there.
     pub(super) fn submit(
         &mut self,
         conversation: ConversationId,
         ticket: Ticket,
         command: Command,
         epoch: Option<Epoch>,
-    ) {
+    ) -> Option<usize> {
         let order = self.submitted;
         self.submitted += 1;
         self.count += 1;
-        self.lanes.entry(conversation).or_default().items.push_back(Item {
+        let lane = self.lanes.entry(conversation).or_default();
+        lane.held |= self.lost.contains(&conversation);
+        let is_held = lane.held && !opens(&command);
+        lane.items.push_back(Item {
             order,
             ticket,
             command,
             epoch,
             attempts: 0,
         });
+        is_held.then_some(lane.items.len())
     }
 
     /// Takes the oldest command that may go out, and counts it as sent.
@@ -159,6 +167,11 @@ impl Outbox {
         }
     }
 
+    /// These conversations went with their epoch.
+    pub(super) fn lose(&mut self, conversations: impl Iterator<Item = ConversationId>) {
+        self.lost.extend(conversations);
+    }
+
     /// Holds the lanes with commands of another epoch, unless `known` says that the conversation is there.
     pub(super) fn hold(&mut self, epoch: Epoch, known: impl Fn(&ConversationId) -> bool) {
         for (conversation, lane) in &mut self.lanes {
@@ -175,6 +188,7 @@ impl Outbox {
 
     /// Lets a held lane go on; what waits in it belongs to the present epoch from now on.
     pub(super) fn release(&mut self, conversation: ConversationId, epoch: Option<Epoch>) {
+        self.lost.remove(&conversation);
         if let Some(lane) = self.lanes.get_mut(&conversation) {
             lane.held = false;
             for item in &mut lane.items {

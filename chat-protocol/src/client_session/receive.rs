@@ -116,6 +116,7 @@ impl ClientSession {
             conversation, reason, ..
         } = reset;
         let Some(id) = conversation else {
+            self.outbox.lose(self.view.conversations.keys().copied());
             self.view.forget();
             if let Some(wire) = &mut self.wire {
                 wire.gaps.clear();

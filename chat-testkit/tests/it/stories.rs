@@ -10,6 +10,7 @@ mod hooks;
 mod host;
 mod house;
 mod reading;
+mod rights;
 mod say;
 mod sharing;
 mod signals;

@@ -7,10 +7,10 @@ use chat_client::protocol::conversation::Member;
 use chat_client::protocol::frame::{HistoryPage, Outcome};
 use chat_client::protocol::signal::Signal;
 use chat_client::{
-    Client, Command, CommandError, CommandId, Content, ConversationId, Event, EventKind, Message, MessageId, Pending,
-    Seq, Update, UserId,
+    Client, Command, CommandError, Content, ConversationId, Event, EventKind, Message, MessageId, Pending, Seq, Update,
+    UserId,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -44,8 +44,6 @@ pub struct Room {
     /// Whether it was entered since the log is this one.
     is_in: bool,
     online: BTreeSet<UserId>,
-    /// Messages that came before their join, and were sent once more behind it.
-    repeated: HashSet<CommandId>,
     pub asked: JoinSet<Answer>,
     /// What went into the outbox and has no answer yet.
     unanswered: usize,
@@ -76,7 +74,6 @@ impl Room {
             entering: None,
             is_in: false,
             online: BTreeSet::new(),
-            repeated: HashSet::new(),
             asked: JoinSet::new(),
             unanswered: 0,
             ending: false,
@@ -294,15 +291,6 @@ impl Room {
         let code = error.code();
         match command {
             Command::ConversationJoin(_) if code == Some(&ErrorCode::Conflict) => {}
-            // Written between the server's loss of memory and the join: a definite no, so the same may go out again.
-            Command::MessageSend(send)
-                if code == Some(&ErrorCode::NotFound) && self.repeated.insert(send.id.into()) =>
-            {
-                if send.conversation == self.id {
-                    self.join();
-                }
-                self.post(send);
-            }
             Command::MessageSend(send) => {
                 let text = send.content.text.unwrap_or_default();
                 note(&format!("not sent: {}: {error}", plain(&text)));

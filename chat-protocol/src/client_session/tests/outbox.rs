@@ -139,6 +139,41 @@ fn after_reset_epoch_sends_wait_for_the_join_and_then_go_out_in_order() {
 }
 
 #[test]
+fn after_reset_epoch_what_is_submitted_before_the_join_waits_for_it_too() {
+    let mut client = Client::synced(vec![entry(1, 4), entry(2, 4)]);
+    client.input(ClientInput::Closed(None));
+    client.tick();
+    client.input(ClientInput::Connected(Credential::Handshake));
+    client.welcome(epoch(2));
+    client.frame(ServerFrame::Reset(Reset {
+        conversation: None,
+        reason: ResetReason::Epoch,
+        entry: None,
+    }));
+    client.inbox(vec![entry(2, 1)], 1);
+    client.frame(ServerFrame::Synced(Synced { revision: Revision(1) }));
+    // Nothing waited when the log was lost; the application has not joined again yet.
+    let effects = client.submit(1, send(1, 1));
+    let held = Update::Held {
+        conversation: conversation(1),
+        commands: 1,
+    };
+    assert_eq!(effects, [ClientEffect::Update(held)]);
+    assert_eq!(ids(&client.submit(2, send(2, 2))), [id(2)], "that one is there");
+    client.frame(reply(1, stored(2, id(2), 2)));
+    assert_eq!(
+        ids(&client.submit(3, send(3, 3))),
+        [id(3)],
+        "and that one was never known"
+    );
+    client.frame(reply(2, stored(3, id(3), 2)));
+    assert_eq!(ids(&client.submit(4, join(1, 9))), [command_id(9)]);
+    assert_eq!(ids(&client.frame(reply(3, stored(1, command_id(9), 2)))), [id(1)]);
+    client.frame(reply(4, stored(1, id(1), 3)));
+    assert_eq!(ids(&client.submit(5, send(1, 4))), [id(4)], "from now on as ever");
+}
+
+#[test]
 fn after_reset_epoch_an_inbox_entry_lets_sends_go_on() {
     let mut client = forgotten();
     assert_eq!(ids(&client.inbox(vec![entry(1, 2)], 1)), [id(1)]);

@@ -9,6 +9,7 @@ mod ghosts;
 mod hooks;
 mod host;
 mod house;
+mod memory_loss;
 mod reading;
 mod rights;
 mod say;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::{Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, StatusCode, header};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -103,7 +104,10 @@ impl Connector for WsConnector {
 fn refused(error: Error) -> ConnectError {
     match error {
         Error::Http(response) => refused_by(&response),
-        Error::Protocol(error) => ConnectError::Final(format!("the server does not speak this protocol: {error}")),
+        Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(error)) => {
+            ConnectError::Final(format!("the server does not speak this protocol: {error}"))
+        }
+        // Half an answer among them: a connection that broke in its first moment says nothing about the server.
         other => ConnectError::Unreachable(other.into()),
     }
 }

@@ -98,3 +98,11 @@ async fn an_address_that_is_none_is_refused_with_an_example() {
             .is_err()
     );
 }
+
+#[tokio::test]
+async fn a_connection_that_breaks_during_its_handshake_is_tried_again() {
+    for answer in ["", "HTTP/1.1 101 Switching Protocols\r\nupgrade: websock"] {
+        let error = answered(answer).await;
+        assert!(!error.is_final(), "{error}");
+    }
+}

@@ -36,9 +36,11 @@ impl Proxy {
         Self { url, bytes, cuts }
     }
 
-    /// Breaks every connection without a word.
-    pub fn cut(&self) {
+    /// Breaks every connection without a word; answers whether there was one.
+    pub fn cut(&self) -> bool {
         self.cuts.send_modify(|cuts| *cuts += 1);
+        // One receiver waits beside the listener for the next connection.
+        self.cuts.receiver_count() > 1
     }
 
     /// What clients have said so far.

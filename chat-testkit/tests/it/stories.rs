@@ -1,6 +1,7 @@
 //! Stories: what users of an engine are promised, told from their side of the wire.
 
 mod absence;
+mod across;
 mod bad_input;
 mod budgets;
 mod chatting;

@@ -36,6 +36,7 @@ pub trait Hooks: Send + Sync + 'static {
     }
 
     /// Sees a message before it is stored and may change its content, within the bounds that hold for a client.
+    /// An edit is not shown here: [`authorize`](Hooks::authorize) sees its content and may refuse it.
     ///
     /// # Errors
     /// [`Refused`] answers `forbidden` with the host's sentence.

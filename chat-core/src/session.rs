@@ -80,6 +80,10 @@ struct State {
     ending: Option<Ending>,
     drain: Option<u64>,
     watched_users: Vec<UserId>,
+    /// Counts the times that the client said whom it watches.
+    watches: u64,
+    /// Whether somebody who is watched may share no conversation with this user any more.
+    watches_doubted: bool,
     watched_conversations: Vec<ConversationId>,
     /// When typing was last signalled, and what; of watched and unwatched conversations alike.
     typed: BTreeMap<ConversationId, (Instant, bool)>,
@@ -125,6 +129,8 @@ impl Session {
                 ending: None,
                 drain: None,
                 watched_users: Vec::new(),
+                watches: 0,
+                watches_doubted: false,
                 watched_conversations: Vec::new(),
                 typed: BTreeMap::new(),
                 verify: false,
@@ -193,8 +199,34 @@ impl Session {
         for user in &users {
             hub.presence().watch(user.clone(), self);
         }
-        let before = std::mem::replace(&mut self.state().watched_users, users.clone());
+        let before = {
+            let mut state = self.state();
+            state.watches += 1;
+            std::mem::replace(&mut state.watched_users, users.clone())
+        };
         for user in before.into_iter().filter(|user| !users.contains(user)) {
+            hub.presence().unwatch(user, self.serial);
+        }
+    }
+
+    /// Somebody left a conversation: those who are watched may be strangers now.
+    pub(crate) fn doubt_watches(&self) {
+        self.state().doubt_watches();
+        self.feed.notify_one();
+    }
+
+    /// Watches no more than these of the users who were watched at that count, unless the client said anew whom.
+    pub(crate) fn keep_watching(&self, hub: &Hub, watches: u64, users: &[UserId]) {
+        let mut state = self.state();
+        if state.watches != watches {
+            return;
+        }
+        let own = self.who().map(|who| &who.user);
+        let (kept, gone) = std::mem::take(&mut state.watched_users)
+            .into_iter()
+            .partition(|user| Some(user) == own || users.contains(user));
+        state.watched_users = kept;
+        for user in gone {
             hub.presence().unwatch(user, self.serial);
         }
     }
@@ -244,6 +276,10 @@ impl State {
         self.places.remove(&conversation);
         self.behind.remove(&conversation);
         self.synced(conversation);
+    }
+
+    fn doubt_watches(&mut self) {
+        self.watches_doubted = !self.watched_users.is_empty();
     }
 
     fn synced(&mut self, conversation: ConversationId) {

@@ -75,6 +75,7 @@ impl Session {
         state.forget(conversation);
         hub.unlisten(conversation, self.serial);
         state.rechecks.insert(conversation);
+        state.doubt_watches();
         self.feed.notify_one();
     }
 

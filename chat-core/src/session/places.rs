@@ -3,7 +3,7 @@
 use super::{Place, Session};
 use crate::hub::Hub;
 use bytes::Bytes;
-use chat_protocol::id::{ConversationId, Position, Revision, Seq};
+use chat_protocol::id::{ConversationId, Position, Revision, Seq, UserId};
 use chat_protocol::planted::{Bug, is_planted};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
@@ -16,6 +16,8 @@ pub(crate) enum Work {
     Memberships(Revision),
     /// The membership in a conversation ended: is there a newer one?
     Recheck(ConversationId),
+    /// Do these users, watched at that count, still share a conversation with this one?
+    Watches(u64, Vec<UserId>),
     /// A conversation is behind.
     CatchUp(ConversationId, Position),
     /// Everything that resume promised was sent.
@@ -174,6 +176,9 @@ impl Session {
         }
         if let Some(conversation) = state.rechecks.pop_first() {
             return Work::Recheck(conversation);
+        }
+        if std::mem::take(&mut state.watches_doubted) {
+            return Work::Watches(state.watches, state.watched_users.clone());
         }
         let beyond = after.and_then(|after| state.behind.range((Excluded(after), Unbounded)).next().copied());
         let Some(conversation) = beyond.or_else(|| state.behind.first().copied()) else {

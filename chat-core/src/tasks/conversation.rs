@@ -329,6 +329,12 @@ impl Task {
                 }
             }
         }
+        // Whoever watches them may share nothing with them any more.
+        for user in ends.users.keys() {
+            for session in inner.hub.presence().of(user) {
+                session.doubt_watches();
+            }
+        }
         inner.poke_local(concerned);
     }
 }

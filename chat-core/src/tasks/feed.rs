@@ -36,6 +36,10 @@ pub(crate) async fn run(inner: Arc<Inner>, session: Arc<Session>, resume: Resume
         match feed.session.next_work(last) {
             Work::Memberships(since) => feed.memberships(since).await,
             Work::Recheck(conversation) => feed.recheck(conversation).await,
+            Work::Watches(watches, users) => {
+                let sharing = until_answered(|| feed.inner.store.sharing(&feed.user, &users)).await;
+                feed.session.keep_watching(&feed.inner.hub, watches, &sharing);
+            }
             Work::CatchUp(conversation, at) => {
                 last = Some(conversation);
                 feed.catch_up(conversation, at).await;

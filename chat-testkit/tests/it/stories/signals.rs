@@ -3,7 +3,7 @@
 use super::house::{House, narrow};
 use super::say::*;
 use chat_core::code::ErrorCode;
-use chat_core::command::{Command, MarkDelivered, Typing, WatchConversations, WatchPresence};
+use chat_core::command::{Command, ConversationDelete, MarkDelivered, Typing, WatchConversations, WatchPresence};
 use chat_core::conversation::ConversationKind;
 use chat_core::frame::{Hello, Resume, ServerFrame};
 use chat_core::id::{ConversationId, Seq};
@@ -215,6 +215,47 @@ async fn a_member_who_is_removed_hears_no_more_signals() {
     ana.done(typing(group, true)).await;
     ana.done(read(group, Seq(2))).await;
     assert!(heard(&mut ben).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn presence_is_told_for_as_long_as_one_shares_a_conversation() {
+    for end in ["removed", "left", "over"] {
+        let house = House::open().await;
+        let [mut ana, mut ben] = house.guests(["ana", "ben"]).await;
+        let only = group(&mut ana, &["ben", "cy"]).await;
+        let both = group(&mut ana, &["ben"]).await;
+        ben.done(watch_users(&["ana", "ben", "cy"])).await;
+        assert_eq!(heard(&mut ben).await.len(), 3);
+        match end {
+            "removed" => ana.stored(remove(only, "ben")).await,
+            "left" => house.engine.user(user("cy")).store(leave(only)).await.unwrap(),
+            _ => {
+                ana.stored(ConversationDelete {
+                    conversation: only,
+                    id: fresh(),
+                })
+                .await
+            }
+        };
+        ben.drain().await;
+        let cy = house.guest("cy").await;
+        assert!(
+            heard(&mut ben).await.is_empty(),
+            "{end}: with cy he shares nothing any more"
+        );
+        ben.done(watch_users(&["ana", "cy"])).await;
+        assert_eq!(heard(&mut ben).await, ["ana online: true"], "{end}");
+        // With ana he still does, until the last of them ends.
+        drop((ana, cy));
+        sleep(Duration::from_secs(12)).await;
+        assert_eq!(heard(&mut ben).await, ["ana online: false"], "{end}");
+        for conversation in [only, both] {
+            let _ = house.engine.system().store(remove(conversation, "ben")).await;
+        }
+        ben.drain().await;
+        let _ana = house.guest("ana").await;
+        assert!(heard(&mut ben).await.is_empty(), "{end}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

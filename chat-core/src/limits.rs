@@ -142,3 +142,43 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Limits;
+
+    /// `name: value` of every field, in the order of declaration, those of a structure inside by their own names.
+    fn fields(debug: &str) -> Vec<(String, String)> {
+        let debug = debug
+            .replace("connection: ServerConfig { ", "")
+            .replace("rules: RuleLimits { ", "");
+        let inner = debug.trim_start_matches("Limits { ").replace(" }", "");
+        // A comma inside a pair is none between fields.
+        let fields = inner.replace("(5, 20)", "(5; 20)").replace("(50, 200)", "(50; 200)");
+        let fields = fields
+            .split(", ")
+            .map(|field| field.split_once(": ").expect("a field has a value"));
+        fields
+            .map(|(name, value)| (name.to_owned(), value.replace(';', ",")))
+            .collect()
+    }
+
+    #[test]
+    fn the_operators_page_names_every_limit_with_its_default() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operating.md");
+        let page = std::fs::read_to_string(path).expect("docs/operating.md is there");
+        let fields = fields(&format!("{:?}", Limits::default()));
+        assert!(fields.len() > 50, "{fields:?}");
+        for (name, value) in fields {
+            let rows = [
+                format!("| `{name}` | `{value}` |"),
+                format!("| `rules.{name}` | `{value}` |"),
+            ];
+            assert!(
+                rows.iter().any(|row| page.contains(row)),
+                "docs/operating.md lacks {}",
+                rows[0]
+            );
+        }
+    }
+}

@@ -77,4 +77,17 @@ mod tests {
         let wrong = names::unproven_rows(page, text, &defined);
         assert!(wrong.is_empty(), "guarantees without a test:\n{}", wrong.join("\n"));
     }
+    #[test]
+    fn every_metric_is_named_on_the_operators_page() {
+        let tree = tree();
+        let page = fs::read_to_string(tree.root.join("docs/operating.md")).expect("docs/operating.md is in the tree");
+        let counted = names::metrics(&tree.sources);
+        assert!(counted.len() > 10, "{counted:?}");
+        for name in counted {
+            assert!(
+                page.contains(&format!("| `{name}` |")),
+                "docs/operating.md lacks `{name}`"
+            );
+        }
+    }
 }

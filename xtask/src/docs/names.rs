@@ -52,6 +52,13 @@ pub fn missing_paths(page: &Path, text: &str, defined: &Defined) -> Vec<String> 
     missing
 }
 
+/// The names of all metrics, from where they are counted.
+pub fn metrics(sources: &[String]) -> BTreeSet<&str> {
+    let counted = sources.iter().flat_map(|source| source.split("metrics::").skip(1));
+    let names = counted.filter_map(|rest| rest.split_once("!(\"")?.1.split('"').next());
+    names.filter(|name| name.starts_with("chat_")).collect()
+}
+
 /// Rows of the page's tables whose last cell names no test, or one that no source defines. A page without a row is
 /// itself a finding.
 pub fn unproven_rows(page: &Path, text: &str, defined: &Defined) -> Vec<String> {

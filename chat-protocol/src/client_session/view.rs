@@ -6,7 +6,7 @@
 
 use super::unread::{Ledger, UNREAD_MAX};
 use crate::command::Command;
-use crate::conversation::{InboxEntry, Role};
+use crate::conversation::{HistoryVisibility, InboxEntry, Role};
 use crate::event::{Event, EventKind};
 use crate::id::{ConversationId, Epoch, Position, Revision, Seq, UserId};
 use crate::message::Message;
@@ -165,6 +165,7 @@ impl ConversationState {
             EventKind::MessageNew(new) => {
                 if new.message.sender.is_some() && new.message.sender.as_ref() == user {
                     entry.read = entry.read.max(seq);
+                    entry.delivered = entry.delivered.max(seq);
                     entry.unread = self.ledger.count_after(entry.read).unwrap_or(0);
                 } else if self.ledger.message(seq, new.message.is_deleted()) && seq > entry.read {
                     entry.unread = (entry.unread + 1).min(UNREAD_MAX);
@@ -185,6 +186,7 @@ impl ConversationState {
             | EventKind::Unknown(_) => {}
         }
         if let Some(message) = kind.message()
+            && visible(message, &self.entry)
             && newer(message, self.entry.last_message.as_ref())
         {
             self.entry.last_message = Some(message.clone());
@@ -218,6 +220,8 @@ impl ConversationState {
     }
 
     fn read_up_to(&mut self, seq: Seq) {
+        // What is read was delivered.
+        self.entry.delivered = self.entry.delivered.max(seq);
         if seq <= self.entry.read {
             return;
         }
@@ -230,6 +234,11 @@ impl ConversationState {
         self.stale |= count.is_none();
         self.entry.unread = count.unwrap_or(self.entry.unread);
     }
+}
+
+/// Whether one's history shows a message: an event after one's join may be about a message before it.
+fn visible(message: &Message, entry: &InboxEntry) -> bool {
+    message.seq >= entry.joined || entry.conversation.history == HistoryVisibility::All
 }
 
 /// Whether a message takes the place of the last one: a later message, or a later state of the same.

@@ -121,6 +121,45 @@ fn ones_own_mark_counts_exactly_or_asks_the_server() {
 }
 
 #[test]
+fn what_one_reads_or_writes_was_delivered() {
+    let mut client = Client::synced(vec![entry(1, 4)]);
+    client.frame(ServerFrame::Event(new(1, 5, "bob")));
+    let conversation = conversation(1);
+    client.submit(
+        1,
+        MarkRead {
+            conversation,
+            seq: Seq(5),
+        },
+    );
+    client.frame(reply(1, Outcome::Done {}));
+    assert_eq!(client.entry(1).delivered, Seq(5));
+    client.frame(ServerFrame::Event(new(1, 6, "ann")));
+    assert_eq!(client.entry(1).delivered, Seq(6));
+}
+
+#[test]
+fn a_message_before_ones_join_is_never_the_last_one() {
+    let mut joined = entry(1, 9);
+    joined.joined = Seq(9);
+    joined.conversation.history = HistoryVisibility::Joined;
+    let edited = |changed| Message {
+        changed: Seq(changed),
+        version: 2,
+        ..message(4, "bob")
+    };
+    let mut client = Client::synced(vec![joined]);
+    let message = edited(10);
+    client.frame(ServerFrame::Event(event(1, 10, MessageUpdated { message })));
+    assert_eq!(client.entry(1).last_message, None);
+    // Where everybody sees everything it is.
+    let mut client = Client::synced(vec![entry(1, 9)]);
+    let message = edited(10);
+    client.frame(ServerFrame::Event(event(1, 10, MessageUpdated { message })));
+    assert_eq!(client.entry(1).last_message, Some(edited(10)));
+}
+
+#[test]
 fn a_mark_never_goes_back() {
     let mut client = Client::synced(vec![entry(1, 9)]);
     let mut older = entry(1, 9);

@@ -8,15 +8,19 @@ use crate::bell;
 use crate::delivery::Delivery;
 use crate::engine::Inner;
 use crate::error::CommandError;
-use crate::store::{Append, AppendItem, ItemOutcome, LogQuery, LogRead};
+use crate::store::{Append, AppendItem, ItemOutcome, LogQuery, LogRead, StoreError};
 use chat_protocol::event::{Event, EventKind};
 use chat_protocol::frame::{LogItem, Stored};
 use chat_protocol::id::{ConversationId, Position, UserId};
 use chat_protocol::planted::{Bug, is_planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
+
+/// After a look that the store did not answer.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// What a conversation's task is asked.
 pub(crate) enum Input {
@@ -85,11 +89,13 @@ struct Task {
 impl Task {
     async fn run(self, own: mpsc::WeakSender<Input>, mut mailbox: mpsc::Receiver<Input>) {
         let mut inputs = Vec::new();
+        let mut look = false;
         loop {
             tokio::select! {
                 biased;
                 count = mailbox.recv_many(&mut inputs, self.inner.limits.batch_max) => if count == 0 { return },
-                () = sleep(self.inner.limits.conversation_idle) => {
+                () = sleep(RETRY), if look => {}
+                () = sleep(self.inner.limits.conversation_idle), if !look => {
                     if let Some(own) = own.upgrade() {
                         self.inner.active.remove_if(&self.conversation, |_, other| other.same_channel(&own));
                     }
@@ -98,12 +104,13 @@ impl Task {
                     continue;
                 }
             }
-            self.handle(inputs.drain(..)).await;
+            look = self.handle(inputs.drain(..), look).await;
         }
     }
 
-    async fn handle(&self, inputs: impl Iterator<Item = Input>) {
-        let (mut items, mut answers, mut look) = (Vec::new(), Vec::new(), false);
+    /// Answers whether the log has to be looked at again.
+    async fn handle(&self, inputs: impl Iterator<Item = Input>, mut look: bool) -> bool {
+        let (mut items, mut answers) = (Vec::new(), Vec::new());
         for input in inputs {
             match input {
                 Input::Append { item, answer } => {
@@ -117,9 +124,7 @@ impl Task {
         if !items.is_empty() {
             look |= !self.append(items, answers).await;
         }
-        if look {
-            self.look().await;
-        }
+        look && !self.look().await
     }
 
     /// Appends a batch and answers; `false` when the outcome is unknown, so that the log must be looked at.
@@ -200,29 +205,34 @@ impl Task {
         }
     }
 
-    /// Reads what the log has beyond what was delivered, and delivers it.
-    async fn look(&self) {
+    /// Reads what the log has beyond what was delivered, and delivers it; `false` when the store does not say.
+    async fn look(&self) -> bool {
         let inner = &self.inner;
         while let Some((_, Some(delivered))) = inner.hub.receivers(self.conversation) {
-            let Some((events, head)) = self.read_after(delivered).await else {
-                return;
+            let Ok(read) = self.read_after(delivered).await else {
+                return false;
             };
+            let Some((events, head)) = read else { return true };
             let Some(last) = events.last().map(Event::position) else {
                 if head.seq < delivered.seq {
                     self.distrust(head);
                 }
-                return;
+                return true;
             };
             self.fan_out(events).await;
             inner.hub.delivered(self.conversation, last);
             if last.seq >= head.seq {
-                return;
+                return true;
             }
         }
+        true
     }
 
-    /// A page of events after a position, and the head; `None` when the store does not say.
-    async fn read_after(&self, position: Position) -> Option<(Vec<Event>, Position)> {
+    /// A page of events after a position, and the head; `None` when the log went another way.
+    ///
+    /// # Errors
+    /// When the store does not say.
+    async fn read_after(&self, position: Position) -> Result<Option<(Vec<Event>, Position)>, StoreError> {
         let inner = &self.inner;
         let query = LogQuery {
             conversation: self.conversation,
@@ -236,21 +246,21 @@ impl Task {
                 inner.saw_epoch(page.epoch);
                 if page.after != position.tag {
                     self.distrust(page.head);
-                    return None;
+                    return Ok(None);
                 }
                 let events = page.items.into_iter().filter_map(|item| match item {
                     LogItem::Event(event) => Some(event),
                     LogItem::Skip(_) => None,
                 });
-                Some((events.collect(), page.head))
+                Ok(Some((events.collect(), page.head)))
             }
             Ok(LogRead::Ahead | LogRead::TooOld | LogRead::NotFound) => {
                 self.distrust(Position::START);
-                None
+                Ok(None)
             }
             Err(error) => {
-                tracing::warn!(%error, "look: the store did not answer; reconcile will");
-                None
+                tracing::warn!(%error, "look: the store did not answer");
+                Err(error)
             }
         }
     }
@@ -284,7 +294,7 @@ impl Task {
             }
             events.retain(|event| event.seq > delivered.seq);
             if first > delivered.seq.next()
-                && let Some((mut missing, _)) = self.read_after(delivered).await
+                && let Ok(Some((mut missing, _))) = self.read_after(delivered).await
             {
                 missing.retain(|event| event.seq < first);
                 self.fan_out(missing).await;

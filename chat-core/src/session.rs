@@ -101,6 +101,20 @@ struct Place {
     seen: Seq,
     /// Whether offers are taken; otherwise the log is read from `at`.
     live: bool,
+    /// Events of a membership that has ended were dropped: the log is read from `at`, whatever entry is sent.
+    owes_end: bool,
+}
+
+impl Place {
+    /// A place from which nothing was handed on yet.
+    fn waiting(at: Position) -> Self {
+        Self {
+            at,
+            seen: Seq::ZERO,
+            live: false,
+            owes_end: false,
+        }
+    }
 }
 
 impl Session {

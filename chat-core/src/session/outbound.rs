@@ -1,12 +1,12 @@
 //! What leaves a session: replies, events, signals, directly while the socket takes them, else in their line.
 
 use super::queue::SLICES_MAX;
-use super::{Session, State, Who, capability};
+use super::{Place, Session, State, Who, capability};
 use crate::delivery::Delivery;
 use crate::hub::Hub;
 use bytes::Bytes;
-use chat_protocol::frame::ServerFrame;
-use chat_protocol::id::ConversationId;
+use chat_protocol::frame::{InboxPush, ServerFrame};
+use chat_protocol::id::{ConversationId, Position};
 use chat_protocol::planted::{Bug, is_planted};
 use chat_protocol::signal::SignalKey;
 use std::io::{self, IoSlice};
@@ -21,12 +21,27 @@ impl Session {
 
     /// Sends wire bytes that must not be dropped.
     pub(crate) fn send_wire(&self, bytes: Bytes) {
+        self.send_locked(&mut self.state(), bytes);
+    }
+
+    /// Sends a page of entries without those of conversations that ended since they were read: an entry behind the end
+    /// would begin the conversation anew. Answers the heads at which the others stand.
+    pub(crate) fn send_entries(&self, mut push: InboxPush) -> Vec<(ConversationId, Position)> {
         let mut state = self.state();
+        push.entries
+            .retain(|entry| state.places.contains_key(&entry.conversation.id));
+        let heads = push.entries.iter().map(|entry| (entry.conversation.id, entry.head));
+        let heads = heads.collect();
+        self.send_locked(&mut state, self.format.write(&ServerFrame::Inbox(push)));
+        heads
+    }
+
+    fn send_locked(&self, state: &mut State, bytes: Bytes) {
         if state.lost {
             return;
         }
         if state.queue.is_empty() {
-            self.write_or_keep(&mut state, bytes);
+            self.write_or_keep(state, bytes);
         } else {
             state.queue.push_reply(bytes);
         }
@@ -65,8 +80,11 @@ impl Session {
         if is_planted(Bug::RemovalKeepsListening) {
             return;
         }
-        // Under the session's lock, so that a new membership that is read meanwhile registers after this.
-        if state.places.get(&conversation).is_some_and(|place| place.live) {
+        // Under the session's lock, so that a new membership that is read meanwhile registers after this. A place beyond
+        // this end is of a newer membership already.
+        let end = stretch.last().map(|delivery| delivery.position().seq);
+        let ends = |place: &Place| place.live && Some(place.at.seq) == end;
+        if state.places.get(&conversation).is_some_and(ends) {
             self.end_place(&mut state, hub, conversation);
         }
     }
@@ -179,9 +197,12 @@ impl Session {
         metrics::counter!("chat_session_overflows_total").increment(1);
         let dropped = state.queue.drop_events();
         for (conversation, before) in dropped {
-            if let Some(place) = state.places.get_mut(&conversation) {
-                place.at = before;
-            }
+            let is_behind = state.behind.contains(&conversation);
+            let place = state.places.entry(conversation);
+            let place = place.or_insert_with(|| Place::waiting(before));
+            // Neither live nor behind: what is dropped is of a membership that ended, and so is its end.
+            place.owes_end |= !place.live && !is_behind;
+            place.at = before;
             state.lag(conversation);
         }
         if let Some(conversation) = also {

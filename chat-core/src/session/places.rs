@@ -38,11 +38,8 @@ impl Session {
     /// Registers interest in a conversation; what is offered before the place is known only raises `seen`.
     pub(crate) fn listen(self: &Arc<Self>, hub: &Hub, conversation: ConversationId, at: Position) {
         let mut state = self.state();
-        state.places.entry(conversation).or_insert(Place {
-            at,
-            seen: Seq::ZERO,
-            live: false,
-        });
+        let place = state.places.entry(conversation);
+        place.or_insert_with(|| Place::waiting(at));
         hub.listen(conversation, self);
     }
 
@@ -57,6 +54,14 @@ impl Session {
         }
     }
 
+    /// Begins at the head of an entry that was sent, unless the client has yet to get the end of an earlier membership.
+    pub(crate) fn begin(&self, conversation: ConversationId, head: Position) {
+        let owes_end = |place: &Place| place.owes_end;
+        if !self.state().places.get(&conversation).is_some_and(owes_end) {
+            self.place(conversation, head, head);
+        }
+    }
+
     /// Puts a listening session to a position: live when nothing beyond it is known, else behind.
     pub(crate) fn place(&self, conversation: ConversationId, at: Position, head: Position) {
         let mut state = self.state();
@@ -64,6 +69,7 @@ impl Session {
             return;
         };
         place.at = at;
+        place.owes_end = false;
         if at == head && place.seen <= at.seq {
             place.live = true;
             state.behind.remove(&conversation);

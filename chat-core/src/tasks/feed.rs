@@ -175,12 +175,24 @@ impl Feed {
                 }
                 page.push(entry);
             }
-            // A membership that ended between the two reads.
             for conversation in missing {
-                self.unlisten(conversation);
+                self.ended_meanwhile(conversation, begin.get(&conversation));
             }
         }
         self.send_inbox(page, begin, revision, true).await;
+    }
+
+    /// A membership ended between the read that found it and the read of its entry.
+    fn ended_meanwhile(&self, conversation: ConversationId, begin: Option<&Begin>) {
+        match begin {
+            // The client has it, and gets the rest of its log, the end included.
+            Some(Begin::Cursor(_)) => {}
+            Some(Begin::Reset(_)) => {
+                self.unlisten(conversation);
+                self.send_reset(Some(conversation), ResetReason::NotFound, None);
+            }
+            Some(Begin::Entry) | None => self.unlisten(conversation),
+        }
     }
 
     // ---- memberships that changed ------------------------------------------------------------------------------
@@ -232,6 +244,8 @@ impl Feed {
     // ---- logs --------------------------------------------------------------------------------------------------
 
     async fn catch_up(&self, conversation: ConversationId, at: Position) {
+        // A place that had ended and stands again is of a log that goes on, if there is a new membership.
+        self.listen(conversation, at);
         let query = LogQuery {
             conversation,
             viewer: Some(self.user.clone()),
@@ -316,18 +330,14 @@ impl Feed {
         last: bool,
     ) {
         self.session.room().await;
-        let heads: Vec<_> = entries
-            .iter()
-            .map(|entry| (entry.conversation.id, entry.head))
-            .collect();
-        self.session.send(&ServerFrame::Inbox(InboxPush {
+        let heads = self.session.send_entries(InboxPush {
             entries,
             revision,
             last,
-        }));
+        });
         for (conversation, head) in heads {
             if matches!(begin.get(&conversation), Some(Begin::Entry)) {
-                self.session.place(conversation, head, head);
+                self.session.begin(conversation, head);
             }
         }
     }

@@ -4,6 +4,7 @@
 //! * the promises of the doors: [`contract`]
 //! * doors in this process: [`transport`], and those that go wrong as they are told, [`backplane`], [`failing_store`]
 //! * a client that says exactly what it is told: [`wire`]
+//! * everything together, by seed: `sim` (feature `sim`)
 //! * chance and time that a test decides: [`random`], [`clock`]
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,8 @@ pub mod clock;
 pub mod contract;
 pub mod failing_store;
 pub mod random;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod transport;
 pub mod wire;
 

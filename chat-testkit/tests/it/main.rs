@@ -6,4 +6,6 @@
 mod alone;
 mod in_process_backplane;
 mod in_process_transport;
+#[cfg(feature = "sim")]
+mod simulator;
 mod stories;

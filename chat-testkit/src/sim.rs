@@ -1,0 +1,89 @@
+//! The simulator: whole nodes and whole clients on one thread with paused time, and everything that may go wrong.
+//!
+//! Nothing here re-implements the engine. Two or three production engines share one memory store, each behind a store
+//! that fails as it is told and a backplane that loses; production clients reach them over the in-process transport,
+//! and chat. A seed decides who there is, what they do, what goes wrong, and every id: one seed is one history. When
+//! the time of faults is over everything is healed, and once it is quiet the [`Invariant`]s must hold.
+//!
+//! * what a seed decides beforehand: `plan` · what goes wrong: `chaos` · what users do: `workload`
+//! * the parts: `fleet` (nodes), `device` (clients and what their application saw), `wire` (what each connection got)
+//! * what is true in the end: `truth`, `judgement`
+
+mod chaos;
+mod device;
+mod fleet;
+mod judgement;
+mod plan;
+mod recorder;
+mod truth;
+mod wire;
+mod workload;
+mod world;
+
+pub use recorder::{Invariant, Violation};
+
+use recorder::Recorder;
+use std::future::Future;
+use world::World;
+
+/// What a run of one seed came to.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The seed.
+    pub seed: u64,
+    /// A digest of everything that happened, in order: two runs of one seed have the same.
+    pub history: u64,
+    /// What should not have happened; empty when all is well.
+    pub violations: Vec<Violation>,
+    /// Events that were stored, commands that were given, and updates that applications saw.
+    pub counts: Counts,
+    /// What happened, line by line, when it was asked for.
+    pub trace: Vec<String>,
+}
+
+impl Run {
+    /// A run that ended in a panic.
+    pub fn broken(seed: u64) -> Self {
+        Self {
+            seed,
+            history: 0,
+            violations: Vec::new(),
+            counts: Counts::default(),
+            trace: Vec::new(),
+        }
+    }
+}
+
+/// How much happened in a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events in all logs at the end.
+    pub events: u64,
+    /// Durable commands that users gave.
+    pub commands: u64,
+    /// Updates that applications saw.
+    pub updates: u64,
+    /// Connections that were opened.
+    pub connections: u64,
+    /// Milliseconds of simulated time.
+    pub simulated_ms: u64,
+}
+
+/// Runs one seed from an empty store to the judgement.
+pub fn run(seed: u64, trace: bool) -> Run {
+    on_paused_time(async move {
+        let recorder = Recorder::new(trace);
+        let world = World::start(seed, recorder.clone()).await;
+        let counts = world.play().await;
+        recorder.into_run(seed, counts)
+    })
+}
+
+fn on_paused_time<T>(story: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without IO needs nothing of the system")
+        .block_on(story)
+}

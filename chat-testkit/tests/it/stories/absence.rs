@@ -338,6 +338,48 @@ async fn a_removal_is_exact_for_a_reader_who_is_behind() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removal_that_waits_in_a_full_queue_is_still_heard() {
+    for comes_back in [false, true] {
+        let house = House::limited(|limits| limits.session_queue_bytes_max = 8 * 1024).await;
+        let mut ana = house.guest("ana").await;
+        let mut ben = Wire::dial(&house.connector, narrow(1_000)).await;
+        ben.hello(Memory::hello_of("ben")).await;
+        ben.resume(Resume::default()).await;
+        let (one, other) = (group(&mut ana, &["ben"]).await, group(&mut ana, &["ben"]).await);
+        ben.drain().await;
+        // A few messages fill the socket; the removal waits behind them, and then the queue overflows.
+        house.fill(one, 10).await;
+        ana.stored(remove(one, "ben")).await;
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        house.fill(other, 100).await;
+        if comes_back {
+            ana.stored(add(one, "ben")).await;
+            house.fill(one, 2).await;
+        }
+        let frames = ben.drain().await;
+        let of = |conversation| {
+            let all = events(&frames);
+            let own = all.into_iter().filter(|event| event.conversation == conversation);
+            told_all(own.collect::<Vec<_>>())
+        };
+        assert_eq!(of(other).len(), 100);
+        let heard = of(one);
+        if comes_back {
+            // The new membership begins with its entry, and goes on from there.
+            house.fill(one, 1).await;
+            assert_eq!(ben.event().await.seq, Seq(16), "{heard:?}");
+        } else {
+            assert_eq!(
+                (heard.len(), heard.last().unwrap().as_str()),
+                (11, "removed ben"),
+                "{heard:?}"
+            );
+            assert!(!ben.memory().cursors.contains_key(&one));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_membership_skips_what_lies_between_two_memberships() {
     let store = MemoryStore::new();
     let house = House::on(&store).await;

@@ -50,21 +50,61 @@ impl Formats {
     }
 }
 
-/// Bytes of shared payloads that are alive on this node.
-#[derive(Debug, Default)]
-pub(crate) struct Memory(AtomicUsize);
+/// Up to this share of the node's memory, in percent, a session that has something waiting is read ahead for.
+const ROOMY_PERCENT: usize = 60;
+
+/// At this share, in percent, nothing that can be read again waits any longer.
+const FULL_PERCENT: usize = 95;
+
+/// The bytes that wait for sockets of this node, a shared payload counted once, and their bound.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    used: AtomicUsize,
+    bytes_max: usize,
+}
 
 impl Memory {
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
+        let used = AtomicUsize::new(0);
+        Arc::new(Self { used, bytes_max })
+    }
+
     pub(crate) fn used(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.used.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+    /// Whether there is so much of it that a session may be read ahead for.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.used() < self.bytes_max / 100 * ROOMY_PERCENT
     }
 
-    pub(crate) fn give_back(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    /// Whether there is so little of it that queues give up what can be read again.
+    pub(crate) fn is_full(&self) -> bool {
+        self.used() >= self.bytes_max / 100 * FULL_PERCENT
+    }
+
+    /// Counts bytes for as long as anybody holds them.
+    pub(crate) fn counted(self: &Arc<Self>, bytes: Bytes) -> Bytes {
+        self.used.fetch_add(bytes.len(), Ordering::Relaxed);
+        let memory = self.clone();
+        Bytes::from_owner(Counted { bytes, memory })
+    }
+}
+
+struct Counted {
+    bytes: Bytes,
+    memory: Arc<Memory>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.memory.used.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
@@ -98,11 +138,7 @@ impl Delivery {
         let Some(slot) = format.slot else {
             return format.write(&self.frame);
         };
-        let bytes = self.encoded[slot].get_or_init(|| {
-            let bytes = format.write(&self.frame);
-            self.memory.add(bytes.len());
-            bytes
-        });
+        let bytes = self.encoded[slot].get_or_init(|| self.memory.counted(format.write(&self.frame)));
         bytes.clone()
     }
 
@@ -112,13 +148,6 @@ impl Delivery {
             ServerFrame::Event(event) => event.position(),
             _ => Position::START,
         }
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        let bytes: usize = self.encoded.iter().filter_map(OnceLock::get).map(Bytes::len).sum();
-        self.memory.give_back(bytes);
     }
 }
 
@@ -155,7 +184,7 @@ mod tests {
 
     #[test]
     fn every_receiver_of_a_format_gets_the_same_allocation() {
-        let (formats, memory) = (Formats::default(), Arc::new(Memory::default()));
+        let (formats, memory) = (Formats::default(), Memory::new(1_000));
         let delivery = Delivery::signal(some(), &memory);
         let a = delivery.bytes(&formats.intern(Codec::Json, &ONE));
         let b = delivery.bytes(&formats.intern(Codec::Json, &ONE));
@@ -165,14 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_payload_counts_once_and_gives_back_what_it_took() {
-        let (formats, memory) = (Formats::default(), Arc::new(Memory::default()));
+    fn a_shared_payload_counts_once_for_as_long_as_anybody_holds_it() {
+        let (formats, memory) = (Formats::default(), Memory::new(1_000));
         let delivery = Delivery::signal(some(), &memory);
         let format = formats.intern(Codec::Json, &ONE);
-        let length = delivery.bytes(&format).len();
-        let _again = delivery.bytes(&format);
-        assert_eq!(memory.used(), length);
-        drop(delivery);
+        let (one, another) = (delivery.bytes(&format), delivery.bytes(&format));
+        assert_eq!(memory.used(), one.len());
+        drop((delivery, one));
+        assert_eq!(memory.used(), another.len(), "it waits in a queue, perhaps");
+        drop(another);
         assert_eq!(memory.used(), 0);
     }
 }

@@ -30,8 +30,9 @@ pub struct Limits {
     pub session_queue_bytes_max: usize,
     /// Frames waiting for one session (512); over it its events fall back to the log.
     pub session_queue_frames_max: usize,
-    /// Bytes waiting on this node (256 MiB), a shared payload counted once: at 80 % new connections are refused, at
-    /// 95 % the largest queues fall back to the log.
+    /// Bytes waiting on this node (256 MiB), a shared payload counted once: from 60 % on no session that has something
+    /// waiting is read ahead for, at 80 % new connections are refused, at 95 % events that would have to wait fall back
+    /// to the log, the largest queues first.
     pub node_queue_bytes_max: usize,
     /// How long a socket may take nothing while something waits for it (30 s); then 4003.
     pub write_stall_max: Duration,

@@ -11,7 +11,11 @@ use chat_protocol::planted::{Bug, is_planted};
 use chat_protocol::signal::SignalKey;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use tokio::time::Instant;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// After so long a session that waits for the node's memory looks again.
+const MEMORY_RETRY: Duration = Duration::from_millis(500);
 
 impl Session {
     /// Sends what must not be dropped.
@@ -309,6 +313,18 @@ impl Session {
     /// Cancel safe.
     pub(crate) async fn room(&self) {
         while !self.state().queue.has_room() {
+            self.roused().await;
+        }
+    }
+
+    /// Resolves when the feed should look again: it is told so, or others may have given memory back.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(crate) async fn roused(&self) {
+        if self.state().queue.waits_for_memory() {
+            let _ = timeout(MEMORY_RETRY, self.feed.notified()).await;
+        } else {
             self.feed.notified().await;
         }
     }

@@ -20,8 +20,6 @@ struct Item {
     bytes: Bytes,
     /// Whose log it is a shortcut for and the position before it; `None` for what must not be dropped.
     event: Option<(ConversationId, Position)>,
-    /// Whether the bytes are this queue's alone, so that it counts them against the node's memory.
-    own: bool,
 }
 
 #[derive(Debug)]
@@ -66,31 +64,38 @@ impl Queue {
 
     /// Whether a page of the log would find room, whatever its size: so at most half of the bound and one page wait.
     pub(crate) fn has_room(&self) -> bool {
-        self.is_empty() || (self.bytes <= self.bytes_max / 2 && self.items.len() <= self.frames_max / 2)
+        let own = self.bytes <= self.bytes_max / 2 && self.items.len() <= self.frames_max / 2;
+        (own || self.is_empty()) && !self.waits_for_memory()
+    }
+
+    /// Whether the node has no memory for a page here; what is left of it is kept for those who have nothing waiting.
+    pub(crate) fn waits_for_memory(&self) -> bool {
+        if self.is_empty() {
+            self.memory.is_full()
+        } else {
+            !self.memory.is_roomy()
+        }
     }
 
     /// Takes what must not be dropped.
     pub(crate) fn push_reply(&mut self, bytes: Bytes) {
         self.kept += 1;
-        self.push(Item {
-            bytes,
-            event: None,
-            own: true,
-        });
+        let bytes = self.memory.counted(bytes);
+        self.push(Item { bytes, event: None });
     }
 
     /// Takes an event that others get too and that follows a position of a log; `false` when there is no room.
     #[must_use]
     pub(crate) fn push_event(&mut self, conversation: ConversationId, before: Position, bytes: Bytes) -> bool {
         // The first is taken whatever its size, so that nothing is too large to be sent at all.
-        let full = self.bytes + bytes.len() > self.bytes_max || self.items.len() >= self.frames_max;
+        let full =
+            self.bytes + bytes.len() > self.bytes_max || self.items.len() >= self.frames_max || self.memory.is_full();
         if full && !self.items.is_empty() {
             return false;
         }
         self.push(Item {
             bytes,
             event: Some((conversation, before)),
-            own: false,
         });
         true
     }
@@ -102,19 +107,16 @@ impl Queue {
         if !self.has_room() {
             return false;
         }
+        let bytes = self.memory.counted(bytes);
         self.push(Item {
             bytes,
             event: Some((conversation, before)),
-            own: true,
         });
         true
     }
 
     fn push(&mut self, item: Item) {
         self.bytes += item.bytes.len();
-        if item.own {
-            self.memory.add(item.bytes.len());
-        }
         self.items.push_back(item);
     }
 
@@ -127,11 +129,7 @@ impl Queue {
     pub(crate) fn push_rest(&mut self, bytes: Bytes, taken: usize) {
         debug_assert!(self.items.is_empty());
         self.kept += 1;
-        self.push(Item {
-            bytes,
-            event: None,
-            own: false,
-        });
+        self.push(Item { bytes, event: None });
         self.bytes -= taken;
         self.taken = taken;
     }
@@ -141,13 +139,12 @@ impl Queue {
         let mut dropped = BTreeMap::new();
         let begun = usize::from(self.taken > 0);
         let mut index = 0;
-        let (bytes, memory) = (&mut self.bytes, &self.memory);
+        let bytes = &mut self.bytes;
         self.items.retain(|item| {
             index += 1;
             match item.event {
                 Some((conversation, before)) if index > begun => {
                     *bytes -= item.bytes.len();
-                    item.give_back(memory);
                     dropped.entry(conversation).or_insert(before);
                     false
                 }
@@ -162,11 +159,7 @@ impl Queue {
         if self.items.len() < SLICES_MAX {
             while let Some((_, bytes)) = self.signals.pop_first() {
                 self.kept += 1;
-                self.push(Item {
-                    bytes,
-                    event: None,
-                    own: false,
-                });
+                self.push(Item { bytes, event: None });
             }
         }
         for (index, item) in self.items.iter().take(SLICES_MAX).enumerate() {
@@ -187,24 +180,7 @@ impl Queue {
             written -= rest;
             self.taken = 0;
             self.kept -= usize::from(item.event.is_none());
-            item.give_back(&self.memory);
             self.items.pop_front();
-        }
-    }
-}
-
-impl Item {
-    fn give_back(&self, memory: &Memory) {
-        if self.own {
-            memory.give_back(self.bytes.len());
-        }
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        for item in &self.items {
-            item.give_back(&self.memory);
         }
     }
 }
@@ -233,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_waits_leaves_in_the_order_in_which_it_came() {
-        let mut queue = Queue::new(100, 10, Arc::default());
+        let mut queue = Queue::new(100, 10, Memory::new(10_000));
         queue.push_reply(Bytes::from_static(b"re"));
         assert!(queue.push_event(conversation(1), at(0), Bytes::from_static(b"ev")));
         queue.push_reply(Bytes::from_static(b"ply"));
@@ -247,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_events_and_keeps_replies_and_what_is_half_written() {
-        let mut queue = Queue::new(10, 10, Arc::default());
+        let mut queue = Queue::new(10, 10, Memory::new(10_000));
         assert!(queue.push_event(conversation(1), at(6), Bytes::from_static(b"seven")));
         queue.advance(1);
         assert!(queue.push_event(conversation(1), at(7), Bytes::from_static(b"eight")));
@@ -261,7 +237,7 @@ mod tests {
 
     #[test]
     fn of_two_signals_with_one_key_the_latest_is_written() {
-        let mut queue = Queue::new(10, 10, Arc::default());
+        let mut queue = Queue::new(10, 10, Memory::new(10_000));
         let key = SignalKey::Presence(UserId::new("ana").unwrap());
         queue.push_signal(key.clone(), Bytes::from_static(b"old"));
         queue.push_signal(key, Bytes::from_static(b"new"));

@@ -45,7 +45,7 @@ pub(crate) async fn run(inner: Arc<Inner>, session: Arc<Session>, resume: Resume
                 feed.catch_up(conversation, at).await;
             }
             Work::Synced(revision) => feed.session.send(&ServerFrame::Synced(Synced { revision })),
-            Work::Nothing => feed.session.feed.notified().await,
+            Work::Nothing => feed.session.roused().await,
         }
     }
 }

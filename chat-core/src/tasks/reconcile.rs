@@ -16,9 +16,6 @@ pub(crate) const CHANGES_MAX: usize = 1_000;
 /// A reconcile that is asked for early waits so long for others who ask.
 const EARLY: Duration = Duration::from_millis(100);
 
-/// At this share of the node's memory, in percent, the largest queues fall back to the log.
-const SHRINK_PERCENT: usize = 95;
-
 /// Asks the store what changed since the last answer, and has this node's listeners look.
 pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
     // Conversations whose task had too much to do to be asked.
@@ -67,11 +64,10 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
 
 /// Makes room when the node's memory runs short: the largest queues give up their events.
 fn shrink(inner: &Inner) {
-    let bound = inner.limits.node_queue_bytes_max / 100 * SHRINK_PERCENT;
     let sessions = inner.hub.all_sessions();
     let queued: usize = sessions.iter().map(|session| session.queued_bytes()).sum();
     metrics::gauge!("chat_queued_bytes").set(queued as f64);
-    if inner.memory.used() < bound {
+    if !inner.memory.is_full() {
         return;
     }
     let mut by_size: Vec<_> = sessions
@@ -80,7 +76,7 @@ fn shrink(inner: &Inner) {
         .collect();
     by_size.sort_by_key(|(bytes, session)| (std::cmp::Reverse(*bytes), session.serial));
     for (_, session) in by_size {
-        if inner.memory.used() < bound {
+        if !inner.memory.is_full() {
             return;
         }
         session.shrink();

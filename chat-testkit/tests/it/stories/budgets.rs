@@ -267,3 +267,34 @@ async fn the_twentieth_invalid_command_within_a_minute_closes_whoever_finds_it_i
     assert_eq!(ana.closed().await, CloseCode::TooManyErrors);
     assert!(!CloseCode::TooManyErrors.is_retryable());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_nodes_memory_stays_within_its_budget_however_many_read_slowly() {
+    const BUDGET: usize = 2 * 1024 * 1024;
+    let house = House::limited(|limits| limits.node_queue_bytes_max = BUDGET).await;
+    let mut ana = house.guest("ana").await;
+    let names: Vec<String> = (0..40).map(|n| format!("user {n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let group = group(&mut ana, &names).await;
+    let mut wires = Vec::new();
+    for name in &names {
+        let mut wire = Wire::dial(&house.connector, narrow(2_000)).await;
+        wire.hello(Memory::hello_of(name)).await;
+        wire.resume(Resume::default()).await;
+        wires.push(wire);
+    }
+    let system = house.engine.system();
+    let mut most = 0;
+    for n in 0..300 {
+        let content = Content::text(format!("{n} {}", "x".repeat(4_000)));
+        system.send(group, fresh_message(), content).await.unwrap();
+        sleep(Duration::from_millis(60)).await;
+        most = most.max(house.engine.counts().queued_bytes);
+    }
+    assert!(most <= BUDGET, "{most} bytes");
+    wires.push(ana);
+    for wire in &mut wires {
+        assert_eq!(events(&wire.drain().await).len(), 300);
+    }
+    assert_eq!(house.engine.counts().queued_bytes, 0);
+}

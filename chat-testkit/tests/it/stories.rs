@@ -2,6 +2,7 @@
 
 mod absence;
 mod across;
+mod bad_frames;
 mod bad_input;
 mod budgets;
 mod chatting;
@@ -10,9 +11,11 @@ mod ghosts;
 mod hooks;
 mod host;
 mod house;
+mod lists;
 mod memory_loss;
 mod reading;
 mod rights;
+mod rules;
 mod say;
 mod sharing;
 mod signals;

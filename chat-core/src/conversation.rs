@@ -29,7 +29,7 @@ pub use policy::{Standing, policy};
 pub use render::{Current, render};
 pub use row::{FirstMember, LogKind, LogRow};
 pub use unread::{UNREAD_MAX, unread};
-pub use visibility::{Visible, visibility};
+pub use visibility::{Visible, visibility, was_written_after};
 
 /// The bounds that the rules need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

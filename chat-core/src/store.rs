@@ -62,7 +62,8 @@ pub trait Store: Send + Sync + 'static {
     /// What stands under this id in this conversation, if anything does.
     async fn lookup(&self, conversation: ConversationId, id: CommandId) -> Result<Option<Prior>, StoreError>;
 
-    /// A stretch of the log.
+    /// A stretch of the log. For a viewer whose membership ended, what
+    /// [`was_written_after`](crate::conversation::was_written_after) it is a skip.
     async fn log(&self, query: LogQuery) -> Result<LogRead, StoreError>;
 
     /// Messages as they are now; `None` when the viewer may not see the conversation.

@@ -4,7 +4,7 @@ use crate::changes::Changed;
 use crate::place::{Place, Written};
 use crate::state::{Now, State};
 use chat_core::command::PageToken;
-use chat_core::conversation::{PageRoom, Visible, render};
+use chat_core::conversation::{PageRoom, Visible, render, was_written_after};
 use chat_core::event::Skip;
 use chat_core::frame::{ConversationView, HistoryPage, InboxPage, LogItem, MarkPage, MemberPage, ReactionPage};
 use chat_core::id::{ConversationId, Epoch, MessageId, Position, Revision, Seq, UserId};
@@ -31,24 +31,32 @@ pub(crate) fn log(state: &State, epoch: Epoch, query: &LogQuery) -> Result<LogRe
     if query.after > end {
         return Ok(LogRead::Ahead);
     }
+    let skip = |from, to| {
+        let (conversation, tag) = (query.conversation, place.tag(to));
+        LogItem::Skip(Skip {
+            conversation,
+            from,
+            to,
+            tag,
+        })
+    };
+    let ended_at = visible.ended.and_then(|ended| Some((ended, place.row(ended)?.at)));
     let mut items = Vec::new();
     let mut budget = PageRoom::new(query.limit, query.bytes);
     let mut next = query.after.next();
     if next < visible.from {
-        let to = visible.from.previous();
-        let skip = LogItem::Skip(Skip {
-            conversation: query.conversation,
-            from: next,
-            to,
-            tag: place.tag(to),
-        });
-        budget.take_item(&skip);
-        items.push(skip);
+        let before = skip(next, visible.from.previous());
+        budget.take_item(&before);
+        items.push(before);
         next = visible.from;
     }
     while next <= end && !budget.is_spent() {
         let Some(row) = place.row(next) else { break };
-        let item = LogItem::Event(render(row, &Now { state, place })?);
+        let event = render(row, &Now { state, place })?;
+        let item = match ended_at {
+            Some((ended, at)) if was_written_after(&event, ended, at) => skip(next, next),
+            _ => LogItem::Event(event),
+        };
         if !budget.take_item(&item) {
             break;
         }

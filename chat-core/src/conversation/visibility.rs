@@ -1,7 +1,8 @@
 //! Which part of a log a viewer may see.
 
 use chat_protocol::conversation::HistoryVisibility;
-use chat_protocol::id::Seq;
+use chat_protocol::event::Event;
+use chat_protocol::id::{Seq, Timestamp};
 
 /// The part of a log that a viewer may see, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,16 @@ pub fn visibility(history: &HistoryVisibility, joined: Seq, ended: Option<Seq>) 
         _ => joined,
     };
     Visible { from, ended }
+}
+
+/// Whether an event shows what was written into its message after a membership ended, at this seq and time: events are
+/// rendered with messages as they are now. For that member it is a [`Skip`](chat_protocol::event::Skip).
+pub fn was_written_after(event: &Event, ended: Seq, ended_at: Timestamp) -> bool {
+    event.kind.message().is_some_and(|message| {
+        // A reaction or the tombstone tells nothing that was written since.
+        let edited = message.edited_at.is_some_and(|at| at >= ended_at);
+        message.changed > ended && edited && message.content.is_some()
+    })
 }
 
 #[cfg(test)]

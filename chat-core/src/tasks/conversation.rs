@@ -5,6 +5,7 @@
 //! and delivers that first; a bell is only a reason to look. It ends when it has been idle for a while.
 
 use crate::bell;
+use crate::conversation::was_written_after;
 use crate::delivery::Delivery;
 use crate::engine::Inner;
 use crate::error::CommandError;
@@ -331,6 +332,8 @@ impl Task {
                 };
                 match end {
                     None => session.offer(self.conversation, &stretch),
+                    // What follows the end shows through: by its own read of the log it is left out.
+                    Some(_) if ends.show_later => session.distrust(self.conversation),
                     Some(count) => session.offer_last(&inner.hub, self.conversation, &stretch[..count]),
                 }
                 if index % 16 == 15 && since.elapsed() >= inner.limits.fan_out_slice {
@@ -397,6 +400,8 @@ fn concerned(events: &[Event]) -> BTreeSet<UserId> {
 struct Ends {
     users: BTreeMap<UserId, usize>,
     everybody: Option<usize>,
+    /// Whether an event before an end shows what was written into its message after it.
+    show_later: bool,
 }
 
 impl Ends {
@@ -407,8 +412,10 @@ impl Ends {
                 EventKind::MemberLeft(left) => ends.end(&left.user, index + 1),
                 EventKind::MemberRemoved(removed) => ends.end(&removed.user, index + 1),
                 EventKind::ConversationDeleted(_) => ends.everybody = Some(index + 1),
-                _ => {}
+                _ => continue,
             }
+            let later = |before: &Event| was_written_after(before, event.seq, event.at);
+            ends.show_later |= events[..index].iter().any(later);
         }
         ends
     }

@@ -14,6 +14,7 @@ mod house;
 mod lists;
 mod memory_loss;
 mod reading;
+mod removal;
 mod rights;
 mod rules;
 mod say;

@@ -9,6 +9,7 @@ use chat_core::frame::LogItem;
 use chat_core::id::{Position, Seq};
 use chat_core::message::Content;
 use chat_core::store::{HistoryQuery, LogRead, Refusal, Window};
+use std::time::Duration;
 
 /// What was before a join is one skip, with the tag at its end, so that 1..N stays provable.
 pub async fn a_newcomer_skips_what_was_before_their_join(fixture: impl StoreFixture) {
@@ -79,6 +80,29 @@ pub async fn a_former_member_reads_up_to_their_removal_and_no_further(fixture: i
         let at_the_end = scene.page(group, Some(name), last.seq.0).await;
         assert!(at_the_end.items.is_empty() && at_the_end.ended == Some(last.seq));
     }
+}
+
+/// What was written into a message after a membership ended is not shown to the one who left, wherever the log names
+/// the message; a reaction or the tombstone hides nothing.
+pub async fn a_former_member_never_reads_what_was_written_after_their_end(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let group = scene.group(&["ann", "bob"]).await;
+    let edited = scene.send(group, "ann", "harmless").await;
+    let early = scene.edit(&edited, group, "ann", "mended").await;
+    let liked = scene.send(group, "ann", "liked").await;
+    let deleted = scene.send(group, "ann", "deleted").await;
+    fixture.advance(Duration::from_millis(10)).await;
+    let removed = scene.remove(group, "bob").await;
+    fixture.advance(Duration::from_millis(10)).await;
+    scene.edit(&edited, group, "ann", "a secret").await;
+    scene.react(&liked, group, "ann", "+1").await;
+    scene.delete(&deleted, group, "ann").await;
+    let page = scene.page(group, Some("bob"), 1).await;
+    assert!(!format!("{page:?}").contains("a secret"));
+    let skipped: Vec<_> = page.items.iter().filter(|item| matches!(item, LogItem::Skip(_))).map(LogItem::first).collect();
+    assert_eq!(skipped, [edited.seq, early.seq]);
+    assert_eq!((page.items.len(), page.head), (5, removed.position()));
+    assert_eq!(page.items[0].position(), scene.whole_log(group).await[1].position());
 }
 
 /// A new membership starts at its own join: what was missed in between, and what was seen before, is one skip.

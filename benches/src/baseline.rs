@@ -5,7 +5,7 @@
 //!
 //! Protocol (text frames): connect to `/?room=R[&since=N]`, the server answers `J` once joined (after what it replays);
 //! `S<id> <room> <body>` sends; the server answers the sender and broadcasts one encoded frame to every member of the
-//! room, the sender included. Event and answer have the shape and so the length of ours ([`event`], [`ack`]): the ratio
+//! room, the sender included. Event and answer have the shape and so the length of ours (`event`, `ack`): the ratio
 //! compares like with like. Nothing else is to be added here: it is a floor.
 #![allow(
     clippy::unwrap_used,

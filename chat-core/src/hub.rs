@@ -103,10 +103,15 @@ impl Hub {
         Some((list, listeners.delivered))
     }
 
-    /// The conversation's log was read up to here by a listener; the first to say so tells where delivery begins.
-    pub(crate) fn delivered_at_least(&self, conversation: ConversationId, head: Position) {
-        if let Some(mut listeners) = self.conversations.get_mut(&conversation) {
-            listeners.delivered.get_or_insert(head);
+    /// A listener has read that this is the head of the log; the first to say so tells where delivery begins. Answers
+    /// up to where the log has to be read: another listener's answer may have come sooner and been about a later head.
+    pub(crate) fn delivered_at_least(&self, conversation: ConversationId, head: Position) -> Position {
+        match self.conversations.get_mut(&conversation) {
+            Some(mut listeners) => {
+                let delivered = *listeners.delivered.get_or_insert(head);
+                if delivered.seq > head.seq { delivered } else { head }
+            }
+            None => head,
         }
     }
 

@@ -103,6 +103,8 @@ struct Place {
     live: bool,
     /// Events of a membership that has ended were dropped: the log is read from `at`, whatever entry is sent.
     owes_end: bool,
+    /// Where the membership began of which the client was told last.
+    joined: Seq,
 }
 
 impl Place {
@@ -113,6 +115,7 @@ impl Place {
             seen: Seq::ZERO,
             live: false,
             owes_end: false,
+            joined: Seq::ZERO,
         }
     }
 }

@@ -56,11 +56,15 @@ pub enum Failure {
     AfterTheEffect,
 }
 
-/// Which calls a planned failure is for.
+/// Which calls are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// Only `append`.
     Append,
+    /// Only `log`.
+    Log,
+    /// Only `entries`.
+    Entries,
     /// The next one, whichever it is.
     Any,
 }
@@ -69,8 +73,8 @@ pub enum Call {
 #[derive(Debug, Clone)]
 pub struct StoreFaults {
     plan: Arc<Mutex<Plan>>,
-    /// Whether calls wait; watched by those that do.
-    paused: Arc<watch::Sender<bool>>,
+    /// Which calls wait; watched by those that do.
+    held: Arc<watch::Sender<Option<Call>>>,
 }
 
 #[derive(Debug)]
@@ -97,7 +101,7 @@ impl StoreFaults {
         };
         Self {
             plan: Arc::new(Mutex::new(plan)),
-            paused: Arc::new(watch::Sender::new(false)),
+            held: Arc::new(watch::Sender::new(None)),
         }
     }
 
@@ -124,7 +128,12 @@ impl StoreFaults {
 
     /// Calls wait before their effect until told otherwise.
     pub fn set_paused(&self, paused: bool) {
-        self.paused.send_replace(paused);
+        self.hold(paused.then_some(Call::Any));
+    }
+
+    /// Such calls wait before their effect, and no others, until told otherwise.
+    pub fn hold(&self, calls: Option<Call>) {
+        self.held.send_replace(calls);
     }
 
     /// Nothing goes wrong any more.
@@ -148,9 +157,10 @@ impl StoreFaults {
     }
 
     async fn before(&self, call: Call) -> Result<Fate, StoreError> {
-        let mut paused = self.paused.subscribe();
+        let mut held = self.held.subscribe();
+        let goes = |held: &Option<Call>| held.is_none_or(|held| held != Call::Any && held != call);
         // An error means that the sender is gone, and we hold it.
-        let _ = paused.wait_for(|paused| !paused).await;
+        let _ = held.wait_for(goes).await;
         let (fate, delay) = self.lock().decide(call);
         sleep(delay).await;
         match fate.failure {
@@ -239,7 +249,7 @@ impl Store for FailingStore {
     }
 
     async fn log(&self, query: LogQuery) -> Result<LogRead, StoreError> {
-        through!(self, Any, log(query))
+        through!(self, Log, log(query))
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>, StoreError> {
@@ -251,7 +261,7 @@ impl Store for FailingStore {
     }
 
     async fn entries(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<InboxEntry>, StoreError> {
-        through!(self, Any, entries(user, conversations))
+        through!(self, Entries, entries(user, conversations))
     }
 
     async fn inbox(

@@ -33,7 +33,13 @@ impl Session {
     pub(crate) fn send_entries(&self, mut push: InboxPush) -> Vec<(ConversationId, Position)> {
         let mut state = self.state();
         push.entries
-            .retain(|entry| state.places.contains_key(&entry.conversation.id));
+            .retain(|entry| match state.places.get_mut(&entry.conversation.id) {
+                Some(place) => {
+                    place.joined = entry.joined;
+                    true
+                }
+                None => false,
+            });
         let heads = push.entries.iter().map(|entry| (entry.conversation.id, entry.head));
         let heads = heads.collect();
         self.send_locked(&mut state, self.format.write(&ServerFrame::Inbox(push)));
@@ -77,26 +83,58 @@ impl Session {
         self.offer_locked(&mut self.state(), conversation, stretch);
     }
 
-    /// Offers the last stretch that this session gets: its membership ends with it.
-    pub(crate) fn offer_last(&self, hub: &Hub, conversation: ConversationId, stretch: &[Arc<Delivery>]) {
+    /// Offers a stretch that this session has to read from the log itself.
+    pub(crate) fn offer_by_log(&self, conversation: ConversationId, stretch: &[Arc<Delivery>]) {
         let mut state = self.state();
-        self.offer_locked(&mut state, conversation, stretch);
+        let (Some(place), Some(last)) = (state.places.get_mut(&conversation), stretch.last()) else {
+            return;
+        };
+        place.seen = place.seen.max(last.position().seq);
+        if place.live && place.at.seq < place.seen {
+            state.lag(conversation);
+            self.feed.notify_one();
+        }
+    }
+
+    /// Offers a stretch in which memberships of this session's user end, each after so many of its events: the session
+    /// gets what is up to the first end that is news to it. Ends before its place were of earlier memberships.
+    pub(crate) fn offer_with_ends(
+        &self,
+        hub: &Hub,
+        conversation: ConversationId,
+        stretch: &[Arc<Delivery>],
+        ends: &[usize],
+    ) {
+        let mut state = self.state();
+        let Some(&Place { at, live, .. }) = state.places.get(&conversation) else {
+            return;
+        };
+        let is_news = |count: &&usize| stretch[**count - 1].position().seq > at.seq;
+        let Some(&count) = ends.iter().find(is_news).filter(|_| live) else {
+            // Whoever is behind reads their end from the log, or what follows it in a newer membership.
+            return self.offer_locked(&mut state, conversation, stretch);
+        };
+        self.offer_locked(&mut state, conversation, &stretch[..count]);
         if is_planted(Bug::RemovalKeepsListening) {
             return;
         }
-        // Under the session's lock, so that a new membership that is read meanwhile registers after this. A place beyond
-        // this end is of a newer membership already.
-        let end = stretch.last().map(|delivery| delivery.position().seq);
-        let ends = |place: &Place| place.live && Some(place.at.seq) == end;
-        if state.places.get(&conversation).is_some_and(ends) {
+        // Under the session's lock, so that a new membership that is read meanwhile registers after this.
+        if state.places.get(&conversation).is_some_and(|place| place.live) {
             self.end_place(&mut state, hub, conversation);
         }
     }
 
+    /// The membership ends where the place is.
     pub(super) fn end_place(&self, state: &mut State, hub: &Hub, conversation: ConversationId) {
-        state.forget(conversation);
-        hub.unlisten(conversation, self.serial);
-        state.rechecks.insert(conversation);
+        let goes_on = |place: &Place| place.joined > place.at.seq;
+        if state.places.get(&conversation).is_some_and(goes_on) {
+            // The client was told of a newer one before it got this end: it follows in the log.
+            state.lag(conversation);
+        } else {
+            state.forget(conversation);
+            hub.unlisten(conversation, self.serial);
+            state.rechecks.insert(conversation);
+        }
         state.doubt_watches();
         self.feed.notify_one();
     }

@@ -324,17 +324,19 @@ impl Task {
         if let Some((receivers, _)) = inner.hub.receivers(self.conversation) {
             metrics::counter!("chat_deliveries_total").increment((receivers.len() * stretch.len()) as u64);
             let mut since = Instant::now();
+            let show_later = ends.show_later;
             for (index, session) in receivers.iter().enumerate() {
-                let end = if ends.is_empty() {
-                    None
-                } else {
-                    session.who().and_then(|who| ends.of_user(&who.user))
+                let ends = match session.who() {
+                    Some(who) if !ends.is_empty() => ends.of_user(&who.user),
+                    _ => Vec::new(),
                 };
-                match end {
-                    None => session.offer(self.conversation, &stretch),
+                if ends.is_empty() {
+                    session.offer(self.conversation, &stretch);
+                } else if show_later {
                     // What follows the end shows through: by its own read of the log it is left out.
-                    Some(_) if ends.show_later => session.distrust(self.conversation),
-                    Some(count) => session.offer_last(&inner.hub, self.conversation, &stretch[..count]),
+                    session.offer_by_log(self.conversation, &stretch);
+                } else {
+                    session.offer_with_ends(&inner.hub, self.conversation, &stretch, &ends);
                 }
                 if index % 16 == 15 && since.elapsed() >= inner.limits.fan_out_slice {
                     tokio::task::yield_now().await;
@@ -395,10 +397,10 @@ fn concerned(events: &[Event]) -> BTreeSet<UserId> {
     users
 }
 
-/// Whose membership ends inside a stretch, and after how many of its events.
+/// Whose memberships end inside a stretch, and after how many of its events.
 #[derive(Default)]
 struct Ends {
-    users: BTreeMap<UserId, usize>,
+    users: BTreeMap<UserId, Vec<usize>>,
     everybody: Option<usize>,
     /// Whether an event before an end shows what was written into its message after it.
     show_later: bool,
@@ -421,14 +423,15 @@ impl Ends {
     }
 
     fn end(&mut self, user: &UserId, count: usize) {
-        self.users.entry(user.clone()).or_insert(count);
+        self.users.entry(user.clone()).or_default().push(count);
     }
 
     fn is_empty(&self) -> bool {
         self.users.is_empty() && self.everybody.is_none()
     }
 
-    fn of_user(&self, user: &UserId) -> Option<usize> {
-        self.users.get(user).copied().or(self.everybody)
+    fn of_user(&self, user: &UserId) -> Vec<usize> {
+        let own = self.users.get(user).into_iter().flatten().copied();
+        own.chain(self.everybody).collect()
     }
 }

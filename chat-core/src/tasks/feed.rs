@@ -101,7 +101,8 @@ impl Feed {
             .map(|m| m.conversation)
             .collect();
         for membership in &read.memberships {
-            self.inner
+            let head = self
+                .inner
                 .hub
                 .delivered_at_least(membership.conversation, membership.head);
             if let Begin::Cursor(at) = begin[&membership.conversation] {
@@ -110,7 +111,7 @@ impl Feed {
                 } else {
                     at
                 };
-                self.session.place(membership.conversation, at, membership.head);
+                self.session.place(membership.conversation, at, head);
             }
         }
         self.begin_entries(&news, &begin, read.revision).await;

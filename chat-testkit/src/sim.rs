@@ -7,12 +7,14 @@
 //!
 //! * what a seed decides beforehand: `plan` · what goes wrong: `chaos` · what users do: `workload`
 //! * the parts: `fleet` (nodes), `device` (clients and what their application saw), `wire` (what each connection got)
-//! * what is true in the end: `truth`, `judgement`
+//! * what was asked and answered: `ledger` · what is true in the end: `truth` · whether both agree: `judgement`
+//! * what happened, in order, and what should not have: `recorder`
 
 mod chaos;
 mod device;
 mod fleet;
 mod judgement;
+mod ledger;
 mod plan;
 mod recorder;
 mod truth;

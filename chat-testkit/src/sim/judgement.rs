@@ -1,10 +1,10 @@
 //! The invariants, one function each, against what is true in the end.
 
 use super::device::Device;
+use super::ledger::Ledger;
 use super::recorder::{Invariant, Recorder, Short};
 use super::truth::{Log, Truth};
 use super::wire::{Carried, Delivered};
-use super::workload::Ledger;
 use chat_client::ClientView;
 use chat_core::conversation::{InboxEntry, chain, unread};
 use chat_core::event::Event;

@@ -2,6 +2,7 @@
 
 use super::device::Device;
 use super::fleet::Fleet;
+use super::ledger::{Given, Ledger, Marked};
 use super::recorder::{Recorder, Short};
 use crate::random::Random;
 use chat_client::{Client, ClientView, CommandError};
@@ -11,69 +12,11 @@ use chat_core::command::{
     MessageEdit, MessageSend, ReactionAdd, ReactionRemove, Typing, WatchConversations, WatchPresence,
 };
 use chat_core::conversation::{ConversationKind, HistoryVisibility, Role};
-use chat_core::frame::{Outcome, Stored};
-use chat_core::id::{CommandId, ConversationId, MessageId, Seq, UserId};
-use chat_core::message::Content;
-use std::sync::{Arc, Mutex, MutexGuard};
+use chat_core::frame::Outcome;
+use chat_core::id::{ConversationId, MessageId, Seq, UserId};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-
-/// What is known of all users' doings; a cheap handle.
-#[derive(Clone)]
-pub(super) struct Ledger(Arc<Mutex<Book>>);
-
-#[derive(Default)]
-pub(super) struct Book {
-    pub given: Vec<Given>,
-    pub marks: Vec<Marked>,
-    /// Conversations that somebody made, whether or not it came to something.
-    pub conversations: Vec<ConversationId>,
-    texts: u64,
-}
-
-/// A durable command that somebody gave.
-#[derive(Debug, Clone)]
-pub(super) struct Given {
-    pub seat: Arc<str>,
-    pub name: &'static str,
-    pub conversation: ConversationId,
-    pub id: CommandId,
-    /// For a direct conversation, which may exist already under another id.
-    pub opens_direct: bool,
-    pub stored: Option<Stored>,
-}
-
-/// A mark whose setting was acknowledged.
-#[derive(Debug, Clone)]
-pub(super) struct Marked {
-    pub user: UserId,
-    pub conversation: ConversationId,
-    pub joined: Seq,
-    pub seq: Seq,
-    pub is_read: bool,
-}
-
-impl Ledger {
-    pub fn new() -> Self {
-        Self(Arc::default())
-    }
-
-    pub fn book(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().expect("no panic while the lock is held")
-    }
-
-    /// A text that nobody else ever writes.
-    fn text(&self, random: &mut Random) -> Content {
-        let mut book = self.book();
-        book.texts += 1;
-        let filler = if random.chance(0.1) {
-            random.below(200..3_000)
-        } else {
-            random.below(0..40)
-        };
-        Content::text(format!("t{} {}", book.texts, "x".repeat(filler as usize)))
-    }
-}
 
 /// Where everybody acts.
 #[derive(Clone)]
@@ -110,113 +53,94 @@ impl Stage {
                 return;
             }
             if let Some(client) = device.client() {
-                self.act_once(&device, &client, &mut random).await;
+                self.act_once(&device, &client, &mut random);
             }
         }
     }
 
-    async fn act_once(&self, device: &Arc<Device>, client: &Client, random: &mut Random) {
+    fn act_once(&self, device: &Arc<Device>, client: &Client, random: &mut Random) {
         let view = client.state();
         let Some(conversation) = self.pick(&view, random) else {
-            let kind = ConversationKind::Group;
-            let command = self.creation(client, kind, 0.5, random);
+            let command = self.creation(client, ConversationKind::Group, 0.5, random);
             return self.give(device, client, command);
         };
-        let user = &self.users[random.below(0..self.users.len() as u64) as usize];
-        let id = client.command_id();
-        let command: Command = match random.below(0..100) {
-            0..30 => self.message(client, conversation, None, random),
+        let command = match random.below(0..100) {
+            0..30 => Some(self.message(client, conversation, None, random)),
             30..36 => {
-                for _ in 0..random.below(2..8) {
+                // A burst, all but the last of it here.
+                for _ in 0..random.below(1..7) {
                     let command = self.message(client, conversation, None, random);
                     self.give(device, client, command);
                 }
-                return;
+                Some(self.message(client, conversation, None, random))
             }
-            36..41 => match self.seen(device, conversation, random) {
-                Some(message) => self.message(client, conversation, Some(message), random),
-                None => return,
-            },
-            41..49 => match self.seen(device, conversation, random) {
-                Some(message) => MessageEdit {
-                    conversation,
-                    id,
-                    message,
-                    version: random.chance(0.3).then(|| random.below(1..3)),
-                    content: self.ledger.text(random),
-                }
-                .into(),
-                None => return,
-            },
-            49..53 => match self.seen(device, conversation, random) {
-                Some(message) => MessageDelete {
-                    conversation,
-                    id,
-                    message,
-                }
-                .into(),
-                None => return,
-            },
-            53..60 => match self.seen(device, conversation, random) {
-                Some(message) => {
-                    let emoji = ["+", "-", "!"][random.below(0..3) as usize].to_owned();
-                    if random.chance(0.7) {
-                        ReactionAdd {
-                            conversation,
-                            id,
-                            message,
-                            emoji,
-                        }
-                        .into()
-                    } else {
-                        ReactionRemove {
-                            conversation,
-                            id,
-                            message,
-                            emoji,
-                        }
-                        .into()
+            36..60 => self
+                .seen(device, conversation, random)
+                .map(|message| self.about(client, conversation, message, random)),
+            60..77 => Some(own(&view, conversation, random)),
+            77..95 => self.house_rules(client, conversation, random),
+            95..99 => Some(self.curiosity(&view, conversation, random)),
+            _ => {
+                self.speak_as_the_host(conversation, random);
+                None
+            }
+        };
+        if let Some(command) = command {
+            self.give(device, client, command);
+        }
+    }
+
+    /// Something about a message: a reply, an edit, a reaction, its end.
+    fn about(&self, client: &Client, conversation: ConversationId, message: MessageId, random: &mut Random) -> Command {
+        let id = client.command_id();
+        match random.below(0..24) {
+            0..5 => self.message(client, conversation, Some(message), random),
+            5..13 => MessageEdit {
+                conversation,
+                id,
+                message,
+                version: random.chance(0.3).then(|| random.below(1..3)),
+                content: self.ledger.text(random),
+            }
+            .into(),
+            13..17 => MessageDelete {
+                conversation,
+                id,
+                message,
+            }
+            .into(),
+            roll => {
+                let emoji = ["+", "-", "!"][random.below(0..3) as usize].to_owned();
+                match roll {
+                    17..22 => ReactionAdd {
+                        conversation,
+                        id,
+                        message,
+                        emoji,
                     }
-                }
-                None => return,
-            },
-            60..72 => {
-                let head = view
-                    .conversations
-                    .get(&conversation)
-                    .map_or(Seq(1), |state| state.cursor.seq);
-                let seq = Seq(random.below(0..head.0 + 1));
-                if random.chance(0.7) {
-                    MarkRead { conversation, seq }.into()
-                } else {
-                    MarkDelivered { conversation, seq }.into()
+                    .into(),
+                    _ => ReactionRemove {
+                        conversation,
+                        id,
+                        message,
+                        emoji,
+                    }
+                    .into(),
                 }
             }
-            72..75 => InboxMute {
-                conversation,
-                muted: random.chance(0.5),
-            }
-            .into(),
-            75..77 => InboxArchive {
-                conversation,
-                archived: random.chance(0.5),
-            }
-            .into(),
-            77..83 => MemberAdd {
-                conversation,
-                id,
-                user: user.clone(),
-            }
-            .into(),
-            83..86 => MemberRemove {
-                conversation,
-                id,
-                user: user.clone(),
-            }
-            .into(),
-            86..88 => ConversationLeave { conversation, id }.into(),
-            88..91 => ConversationJoin { conversation, id }.into(),
-            91 => {
+        }
+    }
+
+    /// Who belongs here and what the place is.
+    fn house_rules(&self, client: &Client, conversation: ConversationId, random: &mut Random) -> Option<Command> {
+        let id = client.command_id();
+        let user = self.users[random.below(0..self.users.len() as u64) as usize].clone();
+        let command: Command = match random.below(0..18) {
+            0..6 => MemberAdd { conversation, id, user }.into(),
+            6..9 => MemberRemove { conversation, id, user }.into(),
+            9..11 => ConversationLeave { conversation, id }.into(),
+            11..14 => ConversationJoin { conversation, id }.into(),
+            14 => {
                 let kind = if random.chance(0.5) {
                     ConversationKind::Direct
                 } else {
@@ -224,22 +148,30 @@ impl Stage {
                 };
                 self.creation(client, kind, 0.4, random)
             }
-            92 => ConversationUpdate {
+            15 => ConversationUpdate {
                 conversation,
                 id,
                 title: Some(format!("title {}", random.below(0..1_000))),
                 meta: None,
             }
             .into(),
-            93 => MemberRole {
+            16 => MemberRole {
                 conversation,
                 id,
-                user: user.clone(),
+                user,
                 role: [Role::Owner, Role::Admin, Role::Member][random.below(0..3) as usize].clone(),
             }
             .into(),
-            94 if random.chance(0.3) => ConversationDelete { conversation, id }.into(),
-            95 => HistoryList {
+            _ if random.chance(0.3) => ConversationDelete { conversation, id }.into(),
+            _ => return None,
+        };
+        Some(command)
+    }
+
+    /// What changes nothing.
+    fn curiosity(&self, view: &ClientView, conversation: ConversationId, random: &mut Random) -> Command {
+        match random.below(0..4) {
+            0 => HistoryList {
                 conversation,
                 before: None,
                 after: None,
@@ -247,22 +179,20 @@ impl Stage {
                 limit: Some(random.below(1..20)),
             }
             .into(),
-            96 => Typing {
+            1 => Typing {
                 conversation,
                 active: random.chance(0.7),
             }
             .into(),
-            97 => WatchPresence {
+            2 => WatchPresence {
                 users: self.users.to_vec(),
             }
             .into(),
-            98 => WatchConversations {
+            _ => WatchConversations {
                 conversations: view.conversations.keys().copied().take(20).collect(),
             }
             .into(),
-            _ => return self.speak_as_the_host(conversation, random),
-        };
-        self.give(device, client, command);
+        }
     }
 
     /// One of the user's own conversations, and now and then somebody else's.
@@ -420,5 +350,28 @@ impl Stage {
                 stored,
             });
         });
+    }
+}
+
+/// What is one's own in a conversation: marks, mute, archive.
+fn own(view: &ClientView, conversation: ConversationId, random: &mut Random) -> Command {
+    let head = view
+        .conversations
+        .get(&conversation)
+        .map_or(Seq(1), |state| state.cursor.seq);
+    let seq = Seq(random.below(0..head.0 + 1));
+    match random.below(0..17) {
+        0..8 => MarkRead { conversation, seq }.into(),
+        8..12 => MarkDelivered { conversation, seq }.into(),
+        12..15 => InboxMute {
+            conversation,
+            muted: random.chance(0.5),
+        }
+        .into(),
+        _ => InboxArchive {
+            conversation,
+            archived: random.chance(0.5),
+        }
+        .into(),
     }
 }

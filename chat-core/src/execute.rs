@@ -18,6 +18,7 @@ use chat_protocol::id::{ConversationId, UserId};
 use chat_protocol::signal::{MarksSignal, Signal, TypingSignal};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -49,7 +50,7 @@ impl Inner {
     /// begun one after the other.
     pub(crate) async fn begin(self: &Arc<Self>, caller: &Caller, command: Command) -> Begun {
         let result = match command.id() {
-            Some(_) => match self.begin_durable(&caller.actor, command).await {
+            Some(_) => match self.begin_durable(caller, command).await {
                 Ok(Ok(answer)) => return Begun::Waiting(answer),
                 Ok(Err(stored)) => Ok(Outcome::Stored(stored)),
                 Err(error) => Err(error),
@@ -78,24 +79,25 @@ impl Inner {
     /// Asks whoever has to be asked and posts the command; `Ok(Err(stored))` when it is stored already.
     async fn begin_durable(
         self: &Arc<Self>,
-        actor: &Actor,
+        caller: &Caller,
         mut command: Command,
     ) -> Result<Result<oneshot::Receiver<Result<Stored, CommandError>>, Stored>, CommandError> {
         let conversation = command
             .conversation()
             .expect("every durable command names its conversation");
         let fingerprint = dedup::fingerprint(&self.identity.fingerprint_key, &command);
+        let actor = &caller.actor;
         if let Actor::User(user) = actor {
-            let limited = self.take_rate(user, &command);
-            // What is stored answers again, whatever hooks and limits would say now.
-            if self.hooks.decides() || limited.is_err() {
+            let limited = self.take_rate(caller, user, &command).await?;
+            // What is stored answers again, whatever hooks, rules and limits would say now.
+            if self.hooks.decides() || brings_together(&command) || limited.is_err() {
                 let id = command.id().expect("a durable command has an id");
                 let prior = self.in_time(self.store.lookup(conversation, id)).await?;
                 if let Repetition::Duplicate(stored) = dedup::judge(prior.as_ref(), actor, fingerprint) {
                     return Ok(Err(stored));
                 }
             }
-            limited?;
+            limited.map_err(CommandError::rate_limited)?;
             self.ask_hooks(user, &mut command).await?;
         }
         let (answer, answered) = oneshot::channel();
@@ -111,14 +113,26 @@ impl Inner {
         Ok(Ok(answered))
     }
 
-    fn take_rate(&self, user: &UserId, command: &Command) -> Result<(), CommandError> {
-        match command {
-            Command::MessageSend(send) => self
-                .rates
-                .take_send(user, send.conversation)
-                .map_err(CommandError::rate_limited),
-            _ => Ok(()),
+    /// Takes a message's worth from its sender and from the conversation; strangers use up nothing but their own.
+    async fn take_rate(
+        &self,
+        caller: &Caller,
+        user: &UserId,
+        command: &Command,
+    ) -> Result<Result<(), Duration>, CommandError> {
+        let Command::MessageSend(send) = command else {
+            return Ok(Ok(()));
+        };
+        if let Err(wait) = self.rates.take_user(user) {
+            return Ok(Err(wait));
         }
+        let session = caller.session.as_ref();
+        let is_member = session.is_some_and(|session| session.is_member(send.conversation))
+            || self.in_time(self.is_member(send.conversation, Some(user))).await?;
+        Ok(match is_member {
+            true => self.rates.take_conversation(send.conversation),
+            false => Ok(()),
+        })
     }
 
     /// The host's word, then the engine's own rules about whom one may bring together.
@@ -365,7 +379,7 @@ impl Inner {
     /// Typing of somebody who is not a member, or too often, is dropped and counted.
     fn typing(&self, caller: &Caller, conversation: ConversationId, active: bool) -> Result<Outcome, CommandError> {
         let (session, user) = (of_session(caller)?, of_user(caller)?);
-        if session.is_listening(conversation) && session.may_type(conversation, active, self.limits.typing_interval) {
+        if session.is_member(conversation) && session.may_type(conversation, active, self.limits.typing_interval) {
             let signal = Signal::Typing(TypingSignal {
                 conversation,
                 user: user.clone(),
@@ -408,6 +422,11 @@ impl Inner {
         session.watch_conversations(&self.hub, conversations);
         Ok(Outcome::Done {})
     }
+}
+
+/// Whether the engine asks, before the conversation is looked at, whom the actor shares conversations with.
+fn brings_together(command: &Command) -> bool {
+    matches!(command, Command::ConversationCreate(_) | Command::MemberAdd(_))
 }
 
 /// What a page holds when the caller says nothing, or too much.

@@ -29,20 +29,22 @@ impl Rates {
         }
     }
 
-    /// Takes one message's worth, or says when there is one.
-    pub(crate) fn take_send(&self, user: &UserId, conversation: ConversationId) -> Result<(), Duration> {
-        let now = Instant::now().into_std();
+    /// Takes one message's worth of a user's, or says when there is one.
+    pub(crate) fn take_user(&self, user: &UserId) -> Result<(), Duration> {
         let (rate, burst) = self.user;
-        let mut budget = self
-            .users
-            .entry(user.clone())
-            .or_insert_with(|| Budget::new(rate, burst));
-        budget.take(1, now)?;
-        drop(budget);
+        let budget = || Budget::new(rate, burst);
+        let now = Instant::now().into_std();
+        self.users.entry(user.clone()).or_insert_with(budget).take(1, now)
+    }
+
+    /// Takes one message's worth of a conversation's, or says when there is one.
+    pub(crate) fn take_conversation(&self, conversation: ConversationId) -> Result<(), Duration> {
         let (rate, burst) = self.conversation;
+        let budget = || Budget::new(rate, burst);
+        let now = Instant::now().into_std();
         self.conversations
             .entry(conversation)
-            .or_insert_with(|| Budget::new(rate, burst))
+            .or_insert_with(budget)
             .take(1, now)
     }
 

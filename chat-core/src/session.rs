@@ -105,6 +105,8 @@ struct Place {
     owes_end: bool,
     /// Where the membership began of which the client was told last.
     joined: Seq,
+    /// Whether the store said that the user is a member; before that it is only what a client claims.
+    member: bool,
 }
 
 impl Place {
@@ -116,6 +118,7 @@ impl Place {
             live: false,
             owes_end: false,
             joined: Seq::ZERO,
+            member: false,
         }
     }
 }

@@ -200,10 +200,10 @@ macro_rules! number {
             /// Before the first.
             pub const ZERO: Self = Self(0);
 
-            /// The next one.
+            /// The next one; behind the last there is none.
             #[must_use]
             pub const fn next(self) -> Self {
-                Self(self.0 + 1)
+                Self(self.0.saturating_add(1))
             }
 
             /// The one before, at least zero.

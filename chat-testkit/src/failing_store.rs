@@ -65,6 +65,8 @@ pub enum Call {
     Log,
     /// Only `entries`.
     Entries,
+    /// Only `memberships`.
+    Memberships,
     /// The next one, whichever it is.
     Any,
 }
@@ -84,6 +86,8 @@ struct Plan {
     before: f64,
     after: f64,
     delay_max: Duration,
+    /// Answers of such calls come so late.
+    late: Option<(Call, Duration)>,
     next: VecDeque<(Call, Failure)>,
     failures: u64,
 }
@@ -96,6 +100,7 @@ impl StoreFaults {
             before: 0.0,
             after: 0.0,
             delay_max: Duration::ZERO,
+            late: None,
             next: VecDeque::new(),
             failures: 0,
         };
@@ -121,6 +126,11 @@ impl StoreFaults {
         self.lock().delay_max = max;
     }
 
+    /// From now on every such call answers so late, with what it found before.
+    pub fn answer_late(&self, call: Call, by: Duration) {
+        self.lock().late = Some((call, by));
+    }
+
     /// Every call fails at once, before its effect, until told otherwise.
     pub fn set_down(&self, down: bool) {
         self.lock().down = down;
@@ -140,6 +150,7 @@ impl StoreFaults {
     pub fn calm(&self) {
         let mut plan = self.lock();
         (plan.before, plan.after, plan.delay_max, plan.down) = (0.0, 0.0, Duration::ZERO, false);
+        plan.late = None;
         plan.next.clear();
         drop(plan);
         self.set_paused(false);
@@ -204,7 +215,12 @@ impl Plan {
             (false, None) => None,
         };
         self.failures += u64::from(failure.is_some());
-        let (delay, delay_after) = (self.delay(), self.delay());
+        let (delay, mut delay_after) = (self.delay(), self.delay());
+        if let Some((wanted, by)) = self.late
+            && (wanted == Call::Any || wanted == call)
+        {
+            delay_after += by;
+        }
         (Fate { failure, delay_after }, delay)
     }
 
@@ -257,7 +273,7 @@ impl Store for FailingStore {
     }
 
     async fn memberships(&self, user: &UserId, changed_after: Option<Revision>) -> Result<Memberships, StoreError> {
-        through!(self, Any, memberships(user, changed_after))
+        through!(self, Memberships, memberships(user, changed_after))
     }
 
     async fn entries(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<InboxEntry>, StoreError> {

@@ -283,7 +283,7 @@ impl Inner {
         let delivery = Delivery::signal(signal, &self.memory);
         for session in watching {
             let own = session.who().is_some_and(|who| Some(&who.user) == about.as_ref());
-            if !own && session.is_listening(conversation) {
+            if !own && session.is_member(conversation) {
                 session.signal(key.clone(), &delivery);
             }
         }
@@ -389,6 +389,12 @@ impl Inner {
     }
 
     pub(crate) async fn shutdown(self: &Arc<Self>, grace: Duration) {
+        let inner = self.clone();
+        // In a task of its own: whoever stops waiting stops nothing.
+        let _ = tokio::spawn(async move { inner.drain(grace).await }).await;
+    }
+
+    async fn drain(self: &Arc<Self>, grace: Duration) {
         self.draining.store(true, Ordering::Relaxed);
         self.stop.0.cancel();
         let spread = u64::try_from(self.limits.drain_spread.as_millis()).unwrap_or(u64::MAX);

@@ -244,6 +244,7 @@ impl Session {
             let place = place.or_insert_with(|| Place::waiting(before));
             // Neither live nor behind: what is dropped is of a membership that ended, and so is its end.
             place.owes_end |= !place.live && !is_behind;
+            place.member &= !place.owes_end;
             place.at = before;
             state.lag(conversation);
         }

@@ -47,6 +47,26 @@ impl Session {
         self.state().places.contains_key(&conversation)
     }
 
+    /// Whether the user is known to be a member: interest alone says nothing.
+    pub(crate) fn is_member(&self, conversation: ConversationId) -> bool {
+        let state = self.state();
+        state.places.get(&conversation).is_some_and(|place| place.member)
+    }
+
+    /// The membership that counts began here: if the place is before it, the end of an earlier one is still to come,
+    /// and the log has it.
+    pub(crate) fn rejoined(&self, conversation: ConversationId, joined: Seq) {
+        let mut state = self.state();
+        if state
+            .places
+            .get(&conversation)
+            .is_some_and(|place| place.at.seq < joined)
+        {
+            state.lag(conversation);
+            self.feed.notify_one();
+        }
+    }
+
     /// Forgets what was offered: it belonged to a log that went another way.
     pub(crate) fn unsee(&self, conversation: ConversationId) {
         if let Some(place) = self.state().places.get_mut(&conversation) {
@@ -70,6 +90,7 @@ impl Session {
         };
         place.at = at;
         place.owes_end = false;
+        place.member = true;
         if at == head && place.seen <= at.seq {
             place.live = true;
             state.behind.remove(&conversation);

@@ -5,14 +5,14 @@
 //! and delivers that first; a bell is only a reason to look. It ends when it has been idle for a while.
 
 use crate::bell;
-use crate::conversation::was_written_after;
+use crate::conversation::{chain, was_written_after};
 use crate::delivery::Delivery;
 use crate::engine::Inner;
 use crate::error::CommandError;
 use crate::store::{Append, AppendItem, ItemOutcome, LogQuery, LogRead, StoreError};
 use chat_protocol::event::{Event, EventKind};
 use chat_protocol::frame::{LogItem, Stored};
-use chat_protocol::id::{ConversationId, Position, UserId};
+use chat_protocol::id::{ConversationId, Position, Tag, UserId};
 use chat_protocol::planted::{Bug, is_planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Inner {
             let mailbox = self.mailbox(conversation);
             match mailbox.send(input).await {
                 Ok(()) => return,
-                // The task went idle between the two lines; the next one is fresh.
+                // The task panicked; the next one is fresh.
                 Err(mpsc::error::SendError(back)) => input = back,
             }
             self.active
@@ -97,11 +97,12 @@ impl Task {
                 count = mailbox.recv_many(&mut inputs, self.inner.limits.batch_max) => if count == 0 { return },
                 () = sleep(RETRY), if look => {}
                 () = sleep(self.inner.limits.conversation_idle), if !look => {
+                    // Only while nobody holds a sender: what is posted to this task never meets what is posted to
+                    // the next one.
                     if let Some(own) = own.upgrade() {
-                        self.inner.active.remove_if(&self.conversation, |_, other| other.same_channel(&own));
+                        let is_last = |other: &mpsc::Sender<Input>| other.same_channel(&own) && own.strong_count() == 2;
+                        self.inner.active.remove_if(&self.conversation, |_, other| is_last(other));
                     }
-                    // What was posted meanwhile is still answered.
-                    mailbox.close();
                     continue;
                 }
             }
@@ -209,7 +210,9 @@ impl Task {
     /// Reads what the log has beyond what was delivered, and delivers it; `false` when the store does not say.
     async fn look(&self) -> bool {
         let inner = &self.inner;
-        while let Some((_, Some(delivered))) = inner.hub.receivers(self.conversation) {
+        while let Some((_, delivered)) = inner.hub.receivers(self.conversation) {
+            // The first listener is still reading where it begins.
+            let Some(delivered) = delivered else { return false };
             let Ok(read) = self.read_after(delivered).await else {
                 return false;
             };
@@ -288,8 +291,14 @@ impl Task {
             return;
         };
         if let Some(delivered) = delivered {
-            if first <= delivered.seq && origin == Origin::Here {
-                // A log that has become shorter, or a second task of this conversation: the log itself tells.
+            let is_known = || events.iter().any(|event| event.position() == delivered);
+            let follows = match &events[0] {
+                next if first == delivered.seq.next() => tag_behind(delivered.tag, next) == next.tag,
+                // A first listener read the head after the append.
+                _ => first > delivered.seq || origin == Origin::Elsewhere || is_known(),
+            };
+            if !follows {
+                // A log that has become shorter, or went another way: the log itself tells.
                 self.distrust(last);
                 return inner.poke_local(concerned(&events));
             }
@@ -359,6 +368,11 @@ impl Task {
 enum Origin {
     Here,
     Elsewhere,
+}
+
+/// The tag that an event must have behind this one.
+fn tag_behind(previous: Tag, event: &Event) -> Tag {
+    chain(previous, event.conversation, event.seq, event.kind.name(), event.id)
 }
 
 fn stored(event: &Event) -> Stored {

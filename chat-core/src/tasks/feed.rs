@@ -207,6 +207,9 @@ impl Feed {
         let mut begin = BTreeMap::new();
         for membership in &read.memberships {
             let known = self.session.is_listening(membership.conversation);
+            if known {
+                self.session.rejoined(membership.conversation, membership.joined);
+            }
             let how = if known {
                 Begin::Cursor(membership.head)
             } else {

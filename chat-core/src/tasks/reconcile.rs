@@ -47,8 +47,9 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
             };
             inner.saw_epoch(changes.epoch);
             for head in &changes.heads {
+                // Also when a first listener is about to say where delivery begins: it may have read an older head.
                 let receivers = inner.hub.receivers(head.conversation);
-                if receivers.is_some_and(|(_, delivered)| delivered.is_some_and(|d| d != head.position)) {
+                if receivers.is_some_and(|(_, delivered)| delivered != Some(head.position)) {
                     unasked.insert(head.conversation);
                 }
             }

@@ -11,6 +11,7 @@ mod ghosts;
 mod hooks;
 mod host;
 mod house;
+mod in_between;
 mod late_ends;
 mod lists;
 mod memory_loss;

@@ -12,7 +12,7 @@ pub use builder::{BuildError, Builder};
 pub(crate) use inner::Inner;
 
 use crate::hooks::Identity;
-use crate::store::{Actor, Changes, Horizon, StoreError};
+use crate::store::{Actor, Changes, Horizon, Read, StoreError};
 use crate::tasks::reconcile;
 use chat_protocol::code::CloseCode;
 use chat_protocol::id::{ConversationId, Epoch, NodeId, UserId};
@@ -98,7 +98,7 @@ impl Engine {
     ///
     /// # Errors
     /// The store's.
-    pub async fn changes(&self, horizon: Option<&Horizon>) -> Result<Changes, StoreError> {
+    pub async fn changes(&self, horizon: Option<&Horizon>) -> Result<Read<Changes>, StoreError> {
         self.inner
             .store
             .heads_changed_since(horizon, reconcile::CHANGES_MAX)

@@ -92,7 +92,7 @@ impl Inner {
             // What is stored answers again, whatever hooks, rules and limits would say now.
             if self.hooks.decides() || brings_together(&command) || limited.is_err() {
                 let id = command.id().expect("a durable command has an id");
-                let prior = self.in_time(self.store.lookup(conversation, id)).await?;
+                let prior = self.in_time(self.read(self.store.lookup(conversation, id))).await?;
                 if let Repetition::Duplicate(stored) = dedup::judge(prior.as_ref(), actor, fingerprint) {
                     return Ok(Err(stored));
                 }
@@ -227,31 +227,38 @@ impl Inner {
             Command::InboxList(c) => {
                 let user = of_user(caller)?;
                 Ok(Outcome::Inbox(
-                    self.store
-                        .inbox(user, c.page.as_ref(), entries(c.limit), self.limits.page_bytes_max)
-                        .await?,
+                    self.read(
+                        self.store
+                            .inbox(user, c.page.as_ref(), entries(c.limit), self.limits.page_bytes_max),
+                    )
+                    .await?,
                 ))
             }
             Command::HistoryList(c) => {
-                let page = self.store.history(self.history_query(&c, viewer.clone())?).await?;
+                let query = self.history_query(&c, viewer.clone())?;
+                let page = self.read(self.store.history(query)).await?;
                 found(page.map(Outcome::History))
             }
             Command::LogList(c) => self.log(&c, viewer.clone()).await,
             Command::ConversationGet(c) => {
-                let view = self.store.conversation(c.conversation, viewer.as_ref()).await?;
+                let view = self
+                    .read(self.store.conversation(c.conversation, viewer.as_ref()))
+                    .await?;
                 found(view.map(Outcome::Conversation))
             }
             Command::MemberList(c) => {
-                let page = self.store.members(list(c.conversation, c.page, c.limit)).await?;
+                let query = list(c.conversation, c.page, c.limit);
+                let page = self.read(self.store.members(query)).await?;
                 found(page.map(Outcome::Members))
             }
             Command::MarkList(c) => {
-                let page = self.store.marks(list(c.conversation, c.page, c.limit)).await?;
+                let query = list(c.conversation, c.page, c.limit);
+                let page = self.read(self.store.marks(query)).await?;
                 found(page.map(Outcome::Marks))
             }
             Command::ReactionList(c) => {
                 let query = list(c.conversation, c.page, c.limit);
-                let page = self.store.reactions(query, c.message, &c.emoji).await?;
+                let page = self.read(self.store.reactions(query, c.message, &c.emoji)).await?;
                 found(page.map(Outcome::Reactions))
             }
             Command::Typing(c) => self.typing(caller, c.conversation, c.active),
@@ -336,7 +343,7 @@ impl Inner {
     /// Whether the viewer is a member now, or the host.
     async fn is_member(&self, conversation: ConversationId, viewer: Option<&UserId>) -> Result<bool, StoreError> {
         match viewer {
-            Some(user) => Ok(!self.store.entries(user, &[conversation]).await?.is_empty()),
+            Some(user) => Ok(!self.read(self.store.entries(user, &[conversation])).await?.is_empty()),
             None => Ok(true),
         }
     }
@@ -349,7 +356,7 @@ impl Inner {
             limit: bounded(c.limit, self.limits.page_events_max, self.limits.page_events_max),
             bytes: self.limits.page_bytes_max,
         };
-        match self.store.log(query).await? {
+        match self.read(self.store.log(query)).await? {
             // Up to the end of a membership the log is for the session that was there; who asks finds nothing.
             LogRead::Page(LogPage { ended: Some(_), .. }) => Err(CommandError::not_found()),
             LogRead::Page(page) if page.after == c.after.tag => {

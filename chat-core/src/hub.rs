@@ -122,6 +122,13 @@ impl Hub {
         }
     }
 
+    /// The logs are others: how far they were delivered means nothing any more.
+    pub(crate) fn forget_delivered(&self) {
+        for mut listeners in self.conversations.iter_mut() {
+            listeners.delivered = None;
+        }
+    }
+
     pub(crate) fn conversation_count(&self) -> usize {
         self.conversations.len()
     }

@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use chat_protocol::command::{Command, PageToken};
 use chat_protocol::conversation::{ConversationKind, InboxEntry, Marks};
 use chat_protocol::event::Event;
-use chat_protocol::frame::{ConversationView, HistoryPage, LogItem, MarkPage, MemberPage, ReactionPage, Stored};
+use chat_protocol::frame::{
+    ConversationView, HistoryPage, InboxPage, LogItem, MarkPage, MemberPage, ReactionPage, Stored,
+};
 use chat_protocol::id::{
     CommandId, ConversationId, Epoch, MessageId, NodeId, Position, Revision, Seq, Tag, Timestamp, UserId,
 };
@@ -35,6 +37,8 @@ use thiserror::Error;
 /// * **Tags chain.** Each row's tag is [`chain`](crate::conversation::chain) of the one before; stores keep the result.
 /// * **Reads join.** A viewer's page and their membership are read in one statement: nothing after a removal, nothing
 ///   before a join (unless the conversation's history is `all`); what is left out inside a page is a skip.
+/// * **Every read says which epoch it read**, with what it found or did not find, from the same moment: a position
+///   means something in its own incarnation of the log only.
 /// * **Content lives once.** A log row names what changed; events are [rendered](crate::conversation::render) with the
 ///   message as it is at the read. The answers of a batch are rendered once all of it is written: what the batch itself
 ///   deleted is not shown.
@@ -60,21 +64,29 @@ pub trait Store: Send + Sync + 'static {
     async fn append(&self, batch: Append) -> Result<Appended, StoreError>;
 
     /// What stands under this id in this conversation, if anything does.
-    async fn lookup(&self, conversation: ConversationId, id: CommandId) -> Result<Option<Prior>, StoreError>;
+    async fn lookup(&self, conversation: ConversationId, id: CommandId) -> Result<Read<Option<Prior>>, StoreError>;
 
     /// A stretch of the log. For a viewer whose membership ended, what
     /// [`was_written_after`](crate::conversation::was_written_after) it is a skip.
-    async fn log(&self, query: LogQuery) -> Result<LogRead, StoreError>;
+    async fn log(&self, query: LogQuery) -> Result<Read<LogRead>, StoreError>;
 
     /// Messages as they are now; `None` when the viewer may not see the conversation.
-    async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>, StoreError>;
+    async fn history(&self, query: HistoryQuery) -> Result<Read<Option<HistoryPage>>, StoreError>;
 
     /// Every conversation of which the user is a member, with its head; only those whose revision is higher than
     /// `changed_after`, when it is given. In the order of conversation ids.
-    async fn memberships(&self, user: &UserId, changed_after: Option<Revision>) -> Result<Memberships, StoreError>;
+    async fn memberships(
+        &self,
+        user: &UserId,
+        changed_after: Option<Revision>,
+    ) -> Result<Read<Memberships>, StoreError>;
 
     /// The user's inbox entries of these conversations; those of which they are no member are left out.
-    async fn entries(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<InboxEntry>, StoreError>;
+    async fn entries(
+        &self,
+        user: &UserId,
+        conversations: &[ConversationId],
+    ) -> Result<Read<Vec<InboxEntry>>, StoreError>;
 
     /// A page of the user's inbox in the order of conversation ids: at most `limit` entries in about `bytes` bytes, at
     /// least one.
@@ -84,7 +96,7 @@ pub trait Store: Send + Sync + 'static {
         page: Option<&PageToken>,
         limit: usize,
         bytes: usize,
-    ) -> Result<chat_protocol::frame::InboxPage, StoreError>;
+    ) -> Result<Read<InboxPage>, StoreError>;
 
     /// Changes what is the user's own in a conversation.
     async fn set_inbox(
@@ -100,13 +112,13 @@ pub trait Store: Send + Sync + 'static {
         &self,
         conversation: ConversationId,
         viewer: Option<&UserId>,
-    ) -> Result<Option<ConversationView>, StoreError>;
+    ) -> Result<Read<Option<ConversationView>>, StoreError>;
 
     /// A page of members in the order of user ids; `None` when the viewer is no member.
-    async fn members(&self, query: ListQuery) -> Result<Option<MemberPage>, StoreError>;
+    async fn members(&self, query: ListQuery) -> Result<Read<Option<MemberPage>>, StoreError>;
 
     /// A page of the members' marks in the order of user ids; `None` when the viewer is no member.
-    async fn marks(&self, query: ListQuery) -> Result<Option<MarkPage>, StoreError>;
+    async fn marks(&self, query: ListQuery) -> Result<Read<Option<MarkPage>>, StoreError>;
 
     /// A page of the users who chose an emoji, in the order of user ids; `None` when the viewer may not see the message.
     async fn reactions(
@@ -114,13 +126,13 @@ pub trait Store: Send + Sync + 'static {
         query: ListQuery,
         message: MessageId,
         emoji: &str,
-    ) -> Result<Option<ReactionPage>, StoreError>;
+    ) -> Result<Read<Option<ReactionPage>>, StoreError>;
 
     /// The heads of these conversations; those that do not exist are left out.
-    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, StoreError>;
+    async fn heads(&self, conversations: &[ConversationId]) -> Result<Read<Vec<Head>>, StoreError>;
 
     /// What changed since the horizon; without one, only where the horizon is now.
-    async fn heads_changed_since(&self, horizon: Option<&Horizon>, limit: usize) -> Result<Changes, StoreError>;
+    async fn heads_changed_since(&self, horizon: Option<&Horizon>, limit: usize) -> Result<Read<Changes>, StoreError>;
 
     /// Renews this node's lease by the store's clock, also when it ran out, and tells all others in the order of node
     /// ids.
@@ -257,6 +269,15 @@ pub enum Refusal {
     InvalidArgument(&'static str),
 }
 
+/// What a read found, and in which incarnation of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read<T> {
+    /// The epoch of the log that was read.
+    pub epoch: Epoch,
+    /// What was found.
+    pub value: T,
+}
+
 /// What stands under an id.
 #[derive(Debug, Clone)]
 pub struct Prior {
@@ -299,8 +320,6 @@ pub enum LogRead {
 /// A stretch of a log.
 #[derive(Debug, Clone)]
 pub struct LogPage {
-    /// The epoch of the log.
-    pub epoch: Epoch,
     /// The tag at `after`.
     pub after: Tag,
     /// Events and skips without gaps; empty at the head.
@@ -355,8 +374,6 @@ pub struct ListQuery {
 /// A user's conversations and where their logs stand, read at one moment.
 #[derive(Debug, Clone)]
 pub struct Memberships {
-    /// The epoch of the logs.
-    pub epoch: Epoch,
     /// The user's revision at that moment.
     pub revision: Revision,
     /// In the order of conversation ids.
@@ -431,8 +448,6 @@ pub struct Horizon(pub String);
 /// What changed since a horizon.
 #[derive(Debug, Clone)]
 pub struct Changes {
-    /// The epoch of the logs.
-    pub epoch: Epoch,
     /// From where to ask next.
     pub horizon: Horizon,
     /// Conversations whose log grew.

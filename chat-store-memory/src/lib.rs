@@ -24,7 +24,7 @@ use chat_core::frame::{ConversationView, HistoryPage, InboxPage, MarkPage, Membe
 use chat_core::id::{CommandId, ConversationId, MessageId, NodeId, Revision, UserId};
 use chat_core::store::{
     Append, Appended, Changes, Head, HistoryQuery, Horizon, InboxChange, InboxChanged, Lease, ListQuery, LogQuery,
-    LogRead, Memberships, Prior, StoreError, StoreIdentity,
+    LogRead, Memberships, Prior, Read, StoreError, StoreIdentity,
 };
 use chat_core::{Clock, Store, SystemClock};
 use serde_json::Value;
@@ -58,6 +58,12 @@ impl MemoryStore {
             clock: Arc::new(SystemClock),
             seed: None,
         }
+    }
+
+    /// The answer of a read; the epoch is the same for as long as the store lives.
+    fn read<T>(&self, value: T) -> Result<Read<T>, StoreError> {
+        let epoch = self.shared.identity.epoch;
+        Ok(Read { epoch, value })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -138,28 +144,35 @@ impl Store for MemoryStore {
         append::append(&mut state, self.shared.identity.epoch, at, &batch)
     }
 
-    async fn lookup(&self, conversation: ConversationId, id: CommandId) -> Result<Option<Prior>, StoreError> {
+    async fn lookup(&self, conversation: ConversationId, id: CommandId) -> Result<Read<Option<Prior>>, StoreError> {
         let state = self.lock();
-        Ok(state.place(conversation).and_then(|place| place.prior(id)))
+        self.read(state.place(conversation).and_then(|place| place.prior(id)))
     }
 
-    async fn log(&self, query: LogQuery) -> Result<LogRead, StoreError> {
-        read::log(&self.lock(), self.shared.identity.epoch, &query)
+    async fn log(&self, query: LogQuery) -> Result<Read<LogRead>, StoreError> {
+        self.read(read::log(&self.lock(), &query)?)
     }
 
-    async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>, StoreError> {
-        Ok(read::history(&self.lock(), &query))
+    async fn history(&self, query: HistoryQuery) -> Result<Read<Option<HistoryPage>>, StoreError> {
+        self.read(read::history(&self.lock(), &query))
     }
 
-    async fn memberships(&self, user: &UserId, changed_after: Option<Revision>) -> Result<Memberships, StoreError> {
-        let epoch = self.shared.identity.epoch;
-        Ok(read::memberships(&self.lock(), epoch, user, changed_after))
+    async fn memberships(
+        &self,
+        user: &UserId,
+        changed_after: Option<Revision>,
+    ) -> Result<Read<Memberships>, StoreError> {
+        self.read(read::memberships(&self.lock(), user, changed_after))
     }
 
-    async fn entries(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<InboxEntry>, StoreError> {
+    async fn entries(
+        &self,
+        user: &UserId,
+        conversations: &[ConversationId],
+    ) -> Result<Read<Vec<InboxEntry>>, StoreError> {
         let state = self.lock();
         let entries = conversations.iter().filter_map(|id| state.entry(user, *id));
-        Ok(entries.collect())
+        self.read(entries.collect())
     }
 
     async fn inbox(
@@ -168,8 +181,8 @@ impl Store for MemoryStore {
         page: Option<&PageToken>,
         limit: usize,
         bytes: usize,
-    ) -> Result<InboxPage, StoreError> {
-        Ok(read::inbox(&self.lock(), user, page, PageRoom::new(limit, bytes)))
+    ) -> Result<Read<InboxPage>, StoreError> {
+        self.read(read::inbox(&self.lock(), user, page, PageRoom::new(limit, bytes)))
     }
 
     async fn set_inbox(
@@ -185,16 +198,16 @@ impl Store for MemoryStore {
         &self,
         conversation: ConversationId,
         viewer: Option<&UserId>,
-    ) -> Result<Option<ConversationView>, StoreError> {
-        Ok(read::conversation(&self.lock(), conversation, viewer))
+    ) -> Result<Read<Option<ConversationView>>, StoreError> {
+        self.read(read::conversation(&self.lock(), conversation, viewer))
     }
 
-    async fn members(&self, query: ListQuery) -> Result<Option<MemberPage>, StoreError> {
-        Ok(read::members(&self.lock(), &query))
+    async fn members(&self, query: ListQuery) -> Result<Read<Option<MemberPage>>, StoreError> {
+        self.read(read::members(&self.lock(), &query))
     }
 
-    async fn marks(&self, query: ListQuery) -> Result<Option<MarkPage>, StoreError> {
-        Ok(read::marks(&self.lock(), &query))
+    async fn marks(&self, query: ListQuery) -> Result<Read<Option<MarkPage>>, StoreError> {
+        self.read(read::marks(&self.lock(), &query))
     }
 
     async fn reactions(
@@ -202,18 +215,18 @@ impl Store for MemoryStore {
         query: ListQuery,
         message: MessageId,
         emoji: &str,
-    ) -> Result<Option<ReactionPage>, StoreError> {
-        Ok(read::reactions(&self.lock(), &query, message, emoji))
+    ) -> Result<Read<Option<ReactionPage>>, StoreError> {
+        self.read(read::reactions(&self.lock(), &query, message, emoji))
     }
 
-    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, StoreError> {
+    async fn heads(&self, conversations: &[ConversationId]) -> Result<Read<Vec<Head>>, StoreError> {
         let state = self.lock();
         let heads = conversations.iter().filter_map(|id| state.head(*id));
-        Ok(heads.collect())
+        self.read(heads.collect())
     }
 
-    async fn heads_changed_since(&self, horizon: Option<&Horizon>, limit: usize) -> Result<Changes, StoreError> {
-        read::heads_changed_since(&self.lock(), self.shared.identity.epoch, horizon, limit)
+    async fn heads_changed_since(&self, horizon: Option<&Horizon>, limit: usize) -> Result<Read<Changes>, StoreError> {
+        self.read(read::heads_changed_since(&self.lock(), horizon, limit)?)
     }
 
     async fn renew_lease(&self, node: NodeId, ttl: Duration) -> Result<Vec<Lease>, StoreError> {

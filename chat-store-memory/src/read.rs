@@ -7,7 +7,7 @@ use chat_core::command::PageToken;
 use chat_core::conversation::{PageRoom, Visible, render, was_written_after};
 use chat_core::event::Skip;
 use chat_core::frame::{ConversationView, HistoryPage, InboxPage, LogItem, MarkPage, MemberPage, ReactionPage};
-use chat_core::id::{ConversationId, Epoch, MessageId, Position, Revision, Seq, UserId};
+use chat_core::id::{ConversationId, MessageId, Position, Revision, Seq, UserId};
 use chat_core::message::Message;
 use chat_core::store::{
     Changes, HistoryQuery, Horizon, ListQuery, LogPage, LogQuery, LogRead, Membership, Memberships, StoreError, Window,
@@ -16,7 +16,7 @@ use chat_core::store::{
 /// How many members come with a conversation.
 const VIEW_MEMBERS_MAX: usize = 50;
 
-pub(crate) fn log(state: &State, epoch: Epoch, query: &LogQuery) -> Result<LogRead, StoreError> {
+pub(crate) fn log(state: &State, query: &LogQuery) -> Result<LogRead, StoreError> {
     let Some(place) = state.place(query.conversation) else {
         return Ok(LogRead::NotFound);
     };
@@ -64,7 +64,6 @@ pub(crate) fn log(state: &State, epoch: Epoch, query: &LogQuery) -> Result<LogRe
         next = next.next();
     }
     Ok(LogRead::Page(LogPage {
-        epoch,
         after: place.tag(query.after),
         items,
         head: Position {
@@ -120,7 +119,7 @@ fn take<'a>(mut page: PageRoom, nearest: impl Iterator<Item = (&'a Seq, &'a Writ
     messages.take_while(|message| page.take_message(message)).collect()
 }
 
-pub(crate) fn memberships(state: &State, epoch: Epoch, user: &UserId, changed_after: Option<Revision>) -> Memberships {
+pub(crate) fn memberships(state: &State, user: &UserId, changed_after: Option<Revision>) -> Memberships {
     let membership = |id: &ConversationId| {
         let place = state.place(*id)?;
         let member = place.member(user)?;
@@ -134,7 +133,6 @@ pub(crate) fn memberships(state: &State, epoch: Epoch, user: &UserId, changed_af
     };
     let conversations = state.users.get(user).into_iter().flat_map(|user| &user.conversations);
     Memberships {
-        epoch,
         revision: state.revision(user),
         memberships: conversations
             .filter_map(membership)
@@ -247,13 +245,11 @@ fn paged<T>(
 
 pub(crate) fn heads_changed_since(
     state: &State,
-    epoch: Epoch,
     horizon: Option<&Horizon>,
     limit: usize,
 ) -> Result<Changes, StoreError> {
     let last = state.changes.last();
     let mut changes = Changes {
-        epoch,
         horizon: Horizon(last.to_string()),
         heads: Vec::new(),
         users: Vec::new(),

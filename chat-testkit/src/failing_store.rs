@@ -9,7 +9,7 @@ use chat_core::frame::{ConversationView, HistoryPage, InboxPage, MarkPage, Membe
 use chat_core::id::{CommandId, ConversationId, MessageId, NodeId, Revision, UserId};
 use chat_core::store::{
     Append, Appended, Changes, Head, HistoryQuery, Horizon, InboxChange, InboxChanged, Lease, ListQuery, LogQuery,
-    LogRead, Memberships, Prior, StoreError, StoreIdentity,
+    LogRead, Memberships, Prior, Read, StoreError, StoreIdentity,
 };
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -31,6 +31,14 @@ impl FailingStore {
             inner,
             faults: StoreFaults::new(seed),
         }
+    }
+
+    fn inner(&self) -> Arc<dyn Store> {
+        self.faults
+            .lock()
+            .replaced
+            .clone()
+            .unwrap_or_else(|| self.inner.clone())
     }
 
     /// What to tell it; a cheap handle.
@@ -71,6 +79,12 @@ pub enum Call {
     Any,
 }
 
+impl Call {
+    fn fits(self, call: Self) -> bool {
+        self == Self::Any || self == call
+    }
+}
+
 /// Tells a [`FailingStore`] what goes wrong; a cheap handle.
 #[derive(Debug, Clone)]
 pub struct StoreFaults {
@@ -79,7 +93,6 @@ pub struct StoreFaults {
     held: Arc<watch::Sender<Option<Call>>>,
 }
 
-#[derive(Debug)]
 struct Plan {
     random: Random,
     down: bool,
@@ -90,6 +103,17 @@ struct Plan {
     late: Option<(Call, Duration)>,
     next: VecDeque<(Call, Failure)>,
     failures: u64,
+    /// Which store answers instead of the first.
+    replaced: Option<Arc<dyn Store>>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("down", &self.down)
+            .field("failures", &self.failures)
+            .finish_non_exhaustive()
+    }
 }
 
 impl StoreFaults {
@@ -103,6 +127,7 @@ impl StoreFaults {
             late: None,
             next: VecDeque::new(),
             failures: 0,
+            replaced: None,
         };
         Self {
             plan: Arc::new(Mutex::new(plan)),
@@ -146,7 +171,12 @@ impl StoreFaults {
         self.held.send_replace(calls);
     }
 
-    /// Nothing goes wrong any more.
+    /// From now on this store answers, as after a restore: calls whose answer is under way answer from the one before.
+    pub fn replace(&self, store: Arc<dyn Store>) {
+        self.lock().replaced = Some(store);
+    }
+
+    /// Nothing goes wrong any more; a store that was replaced stays so.
     pub fn calm(&self) {
         let mut plan = self.lock();
         (plan.before, plan.after, plan.delay_max, plan.down) = (0.0, 0.0, Duration::ZERO, false);
@@ -199,10 +229,7 @@ impl Fate {
 
 impl Plan {
     fn decide(&mut self, call: Call) -> (Fate, Duration) {
-        let planned = self
-            .next
-            .iter()
-            .position(|(wanted, _)| *wanted == Call::Any || *wanted == call);
+        let planned = self.next.iter().position(|(wanted, _)| wanted.fits(call));
         let planned = planned
             .and_then(|index| self.next.remove(index))
             .map(|(_, failure)| failure);
@@ -217,7 +244,7 @@ impl Plan {
         self.failures += u64::from(failure.is_some());
         let (delay, mut delay_after) = (self.delay(), self.delay());
         if let Some((wanted, by)) = self.late
-            && (wanted == Call::Any || wanted == call)
+            && wanted.fits(call)
         {
             delay_after += by;
         }
@@ -242,7 +269,8 @@ fn lost() -> StoreError {
 macro_rules! through {
     ($self:ident, $call:ident, $method:ident($($argument:expr),*)) => {{
         let fate = $self.faults.before(Call::$call).await?;
-        fate.after($self.inner.$method($($argument),*).await).await
+        let inner = $self.inner();
+        fate.after(inner.$method($($argument),*).await).await
     }};
 }
 
@@ -260,23 +288,31 @@ impl Store for FailingStore {
         through!(self, Append, append(batch))
     }
 
-    async fn lookup(&self, conversation: ConversationId, id: CommandId) -> Result<Option<Prior>, StoreError> {
+    async fn lookup(&self, conversation: ConversationId, id: CommandId) -> Result<Read<Option<Prior>>, StoreError> {
         through!(self, Any, lookup(conversation, id))
     }
 
-    async fn log(&self, query: LogQuery) -> Result<LogRead, StoreError> {
+    async fn log(&self, query: LogQuery) -> Result<Read<LogRead>, StoreError> {
         through!(self, Log, log(query))
     }
 
-    async fn history(&self, query: HistoryQuery) -> Result<Option<HistoryPage>, StoreError> {
+    async fn history(&self, query: HistoryQuery) -> Result<Read<Option<HistoryPage>>, StoreError> {
         through!(self, Any, history(query))
     }
 
-    async fn memberships(&self, user: &UserId, changed_after: Option<Revision>) -> Result<Memberships, StoreError> {
+    async fn memberships(
+        &self,
+        user: &UserId,
+        changed_after: Option<Revision>,
+    ) -> Result<Read<Memberships>, StoreError> {
         through!(self, Memberships, memberships(user, changed_after))
     }
 
-    async fn entries(&self, user: &UserId, conversations: &[ConversationId]) -> Result<Vec<InboxEntry>, StoreError> {
+    async fn entries(
+        &self,
+        user: &UserId,
+        conversations: &[ConversationId],
+    ) -> Result<Read<Vec<InboxEntry>>, StoreError> {
         through!(self, Entries, entries(user, conversations))
     }
 
@@ -286,7 +322,7 @@ impl Store for FailingStore {
         page: Option<&PageToken>,
         limit: usize,
         bytes: usize,
-    ) -> Result<InboxPage, StoreError> {
+    ) -> Result<Read<InboxPage>, StoreError> {
         through!(self, Any, inbox(user, page, limit, bytes))
     }
 
@@ -303,15 +339,15 @@ impl Store for FailingStore {
         &self,
         conversation: ConversationId,
         viewer: Option<&UserId>,
-    ) -> Result<Option<ConversationView>, StoreError> {
+    ) -> Result<Read<Option<ConversationView>>, StoreError> {
         through!(self, Any, conversation(conversation, viewer))
     }
 
-    async fn members(&self, query: ListQuery) -> Result<Option<MemberPage>, StoreError> {
+    async fn members(&self, query: ListQuery) -> Result<Read<Option<MemberPage>>, StoreError> {
         through!(self, Any, members(query))
     }
 
-    async fn marks(&self, query: ListQuery) -> Result<Option<MarkPage>, StoreError> {
+    async fn marks(&self, query: ListQuery) -> Result<Read<Option<MarkPage>>, StoreError> {
         through!(self, Any, marks(query))
     }
 
@@ -320,15 +356,15 @@ impl Store for FailingStore {
         query: ListQuery,
         message: MessageId,
         emoji: &str,
-    ) -> Result<Option<ReactionPage>, StoreError> {
+    ) -> Result<Read<Option<ReactionPage>>, StoreError> {
         through!(self, Any, reactions(query, message, emoji))
     }
 
-    async fn heads(&self, conversations: &[ConversationId]) -> Result<Vec<Head>, StoreError> {
+    async fn heads(&self, conversations: &[ConversationId]) -> Result<Read<Vec<Head>>, StoreError> {
         through!(self, Any, heads(conversations))
     }
 
-    async fn heads_changed_since(&self, horizon: Option<&Horizon>, limit: usize) -> Result<Changes, StoreError> {
+    async fn heads_changed_since(&self, horizon: Option<&Horizon>, limit: usize) -> Result<Read<Changes>, StoreError> {
         through!(self, Any, heads_changed_since(horizon, limit))
     }
 

@@ -88,7 +88,7 @@ impl Builder {
         let store = self.store.ok_or(BuildError::NoStore)?;
         let identity = store.identity().await?;
         // Where changes begin to count: before anybody can listen, so that nothing slips between.
-        let horizon = store.heads_changed_since(None, 1).await?.horizon;
+        let horizon = store.heads_changed_since(None, 1).await?.value.horizon;
         let mut addresses = Vec::new();
         for transport in &mut self.transports {
             addresses.push(transport.bind().await?);

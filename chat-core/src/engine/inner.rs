@@ -14,7 +14,7 @@ use crate::presence::{self, Presence, PresenceTimes};
 use crate::rates::Rates;
 use crate::receipts::Receipts;
 use crate::session::Session;
-use crate::store::{Horizon, Store, StoreError, StoreIdentity};
+use crate::store::{Horizon, Read, Store, StoreError, StoreIdentity};
 use crate::tasks::{bells, conversation, reconcile};
 use crate::transport::Stop;
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     /// Wakes reconcile: bells may have been missed.
     pub(crate) reconcile_now: Notify,
     epoch: Mutex<Epoch>,
+    /// Held while the store is asked which epoch holds.
+    epoch_turn: tokio::sync::Mutex<()>,
     serials: AtomicU64,
     draining: AtomicBool,
     lease_due: AtomicBool,
@@ -97,6 +99,7 @@ impl Inner {
         let inner = Arc::new(Self {
             bell_codec: BellCodec::new(&identity.cluster_key, node),
             epoch: Mutex::new(identity.epoch),
+            epoch_turn: tokio::sync::Mutex::default(),
             presence: Mutex::new(Presence::new(node, times, started.into_std(), now)),
             admission: Arc::new(Admission::new(&limits)),
             rates: Rates::new(&limits),
@@ -163,15 +166,59 @@ impl Inner {
         *self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store answered with this epoch; another one than before ends every session, which comes back and is told.
-    pub(crate) fn saw_epoch(&self, epoch: Epoch) {
+    /// The store answered with this epoch: if it is another than this node's, the store is asked which holds, for the
+    /// answer may be a late one. A new one ends every session, which comes back and is told. Answers whether this is the
+    /// one that holds.
+    pub(crate) async fn saw_epoch(&self, epoch: Epoch) -> bool {
         *self.store_seen.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        let before = std::mem::replace(&mut *self.epoch.lock().unwrap_or_else(PoisonError::into_inner), epoch);
-        if before != epoch {
-            tracing::warn!("the store's log is another incarnation: every session starts afresh");
-            for session in self.hub.all_sessions() {
-                session.end(CloseCode::Restart, "restart");
-            }
+        if epoch == self.epoch() {
+            return true;
+        }
+        // One asks after the other, so that no answer is older than one that was believed.
+        let _turn = self.epoch_turn.lock().await;
+        match timeout(self.limits.store_timeout, self.store.identity()).await {
+            Ok(Ok(now)) if now.epoch != self.epoch() => self.begin_epoch(now.epoch),
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) | Err(_) => tracing::warn!("an answer of another incarnation of the log, and the store is gone"),
+        }
+        epoch == self.epoch()
+    }
+
+    fn begin_epoch(&self, epoch: Epoch) {
+        tracing::warn!("the store's log is another incarnation: every session starts afresh");
+        *self.epoch.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
+        for session in self.hub.all_sessions() {
+            session.end(CloseCode::Restart, "restart");
+        }
+        self.hub.forget_delivered();
+    }
+
+    /// What a read finds, as far as it is of the incarnation that this node is at.
+    ///
+    /// # Errors
+    /// When the store does not answer, or with another incarnation of the log.
+    pub(crate) async fn read<T>(
+        &self,
+        asked: impl Future<Output = Result<Read<T>, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.read_at(self.epoch(), asked).await
+    }
+
+    /// What a read finds, as far as it is of this incarnation: the one place where that is judged.
+    ///
+    /// # Errors
+    /// When the store does not answer, or with another incarnation of the log.
+    pub(crate) async fn read_at<T>(
+        &self,
+        epoch: Epoch,
+        asked: impl Future<Output = Result<Read<T>, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let read = asked.await?;
+        self.saw_epoch(read.epoch).await;
+        if read.epoch == epoch {
+            Ok(read.value)
+        } else {
+            Err(StoreError::unavailable("it shows another incarnation of its log"))
         }
     }
 
@@ -401,19 +448,19 @@ impl Inner {
         for session in self.hub.all_sessions() {
             session.drain(self.entropy.below(spread));
         }
-        let _ = tokio::time::timeout(grace, self.admission.emptied()).await;
+        let _ = timeout(grace, self.admission.emptied()).await;
         // What is left had its time.
         for session in self.hub.all_sessions() {
             session.end(CloseCode::Restart, "restart");
         }
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.admission.emptied()).await;
+        let _ = timeout(Duration::from_secs(2), self.admission.emptied()).await;
         self.ended.cancel();
         self.active.clear();
         self.tasks.close();
-        let _ = tokio::time::timeout(self.limits.store_timeout, self.tasks.wait()).await;
+        let _ = timeout(self.limits.store_timeout, self.tasks.wait()).await;
         self.killed.cancel();
         // Last of all, so that no renewal comes behind it.
-        let _ = tokio::time::timeout(self.limits.store_timeout, self.store.release_lease(self.node)).await;
+        let _ = timeout(self.limits.store_timeout, self.store.release_lease(self.node)).await;
     }
 }
 

@@ -147,7 +147,8 @@ impl Session {
         };
         let (first, last) = (first.position().seq, last.position().seq);
         place.seen = place.seen.max(last);
-        if !place.live || state.lost {
+        // A session that ends takes no more: what comes may be of another incarnation of the log.
+        if !place.live || state.lost || state.ending.is_some() {
             return;
         }
         let next = place.at.seq.next();

@@ -155,7 +155,10 @@ impl Task {
                 return false;
             }
         };
-        inner.saw_epoch(appended.epoch);
+        if !inner.saw_epoch(appended.epoch).await {
+            tracing::warn!("append: written into a log that is gone");
+            return false;
+        }
         let mut events = Vec::new();
         for (outcome, answer) in appended.outcomes.into_iter().zip(answers) {
             let _ = answer.send(match outcome {
@@ -245,9 +248,8 @@ impl Task {
             limit: inner.limits.page_events_max,
             bytes: inner.limits.page_bytes_max,
         };
-        match inner.store.log(query).await {
+        match inner.read(inner.store.log(query)).await {
             Ok(LogRead::Page(page)) => {
-                inner.saw_epoch(page.epoch);
                 if page.after != position.tag {
                     self.distrust(page.head);
                     return Ok(None);

@@ -8,10 +8,10 @@ use crate::conversation::PageRoom;
 use crate::engine::Inner;
 use crate::session::{PageEnd, Session, Work};
 use crate::store::{LogPage, LogQuery, LogRead, Membership, Memberships, StoreError};
-use chat_protocol::code::{CloseCode, ResetReason};
+use chat_protocol::code::ResetReason;
 use chat_protocol::conversation::InboxEntry;
 use chat_protocol::frame::{InboxPush, LogItem, Page, Reset, Resume, ServerFrame, Synced};
-use chat_protocol::id::{ConversationId, Position, Revision, UserId};
+use chat_protocol::id::{ConversationId, Epoch, Position, Revision, UserId};
 use chat_protocol::planted::{Bug, is_planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -29,7 +29,12 @@ pub(crate) async fn run(inner: Arc<Inner>, session: Arc<Session>, resume: Resume
         .expect("a session is identified before it is fed")
         .user
         .clone();
-    let feed = Feed { inner, session, user };
+    let feed = Feed {
+        epoch: inner.epoch(),
+        inner,
+        session,
+        user,
+    };
     feed.resume(resume).await;
     let mut last = None;
     loop {
@@ -54,6 +59,8 @@ struct Feed {
     inner: Arc<Inner>,
     session: Arc<Session>,
     user: UserId,
+    /// Of which incarnation the session's places are: no read of another one moves them.
+    epoch: Epoch,
 }
 
 /// How a conversation is begun at attach.
@@ -70,9 +77,8 @@ impl Feed {
     // ---- resume ------------------------------------------------------------------------------------------------
 
     async fn resume(&self, resume: Resume) {
-        let epoch = self.inner.epoch();
         let (mut cursors, mut revision) = (BTreeMap::new(), resume.revision);
-        if resume.epoch == Some(epoch) {
+        if resume.epoch == Some(self.epoch) {
             cursors.extend(
                 resume
                     .cursors
@@ -88,9 +94,6 @@ impl Feed {
             self.listen(*conversation, *at);
         }
         let read = self.memberships_of(None).await;
-        if read.epoch != epoch {
-            return self.session.end(CloseCode::Restart, "restart");
-        }
         let begin = self.judge(&read, &mut cursors, resume.max);
         let news: Vec<ConversationId> = read
             .memberships
@@ -200,7 +203,6 @@ impl Feed {
 
     async fn memberships(&self, since: Revision) {
         let read = self.memberships_of(Some(since)).await;
-        self.inner.saw_epoch(read.epoch);
         if read.revision <= since {
             return;
         }
@@ -257,8 +259,7 @@ impl Feed {
             limit: self.inner.limits.page_events_max,
             bytes: self.inner.limits.page_bytes_max,
         };
-        match self.inner.store.log(query).await {
-            Ok(LogRead::Page(page)) if page.epoch != self.inner.epoch() => self.inner.saw_epoch(page.epoch),
+        match self.inner.read_at(self.epoch, self.inner.store.log(query)).await {
             Ok(LogRead::Page(page)) if page.after != at.tag => self.reset(conversation, ResetReason::Epoch).await,
             Ok(LogRead::Page(page)) => self.take(conversation, at, page).await,
             Ok(LogRead::Ahead) => self.reset(conversation, ResetReason::Ahead).await,
@@ -347,11 +348,13 @@ impl Feed {
     }
 
     async fn memberships_of(&self, changed_after: Option<Revision>) -> Memberships {
-        until_answered(|| self.inner.store.memberships(&self.user, changed_after)).await
+        let ask = || self.inner.store.memberships(&self.user, changed_after);
+        until_answered(|| self.inner.read_at(self.epoch, ask())).await
     }
 
     async fn entries_of(&self, conversations: &[ConversationId]) -> Vec<InboxEntry> {
-        until_answered(|| self.inner.store.entries(&self.user, conversations)).await
+        let ask = || self.inner.store.entries(&self.user, conversations);
+        until_answered(|| self.inner.read_at(self.epoch, ask())).await
     }
 }
 

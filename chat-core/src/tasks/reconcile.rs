@@ -45,7 +45,8 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
                     break;
                 }
             };
-            inner.saw_epoch(changes.epoch);
+            inner.saw_epoch(changes.epoch).await;
+            let changes = changes.value;
             for head in &changes.heads {
                 // Also when a first listener is about to say where delivery begins: it may have read an older head.
                 let receivers = inner.hub.receivers(head.conversation);

@@ -89,11 +89,14 @@ async fn a_failure_before_the_effect_leaves_nothing_and_one_after_it_leaves_ever
         let (store, faults) = failing().await;
         faults.fail_next(Call::Append, failure);
         assert!(
-            store.heads(&[conversation()]).await.unwrap().is_empty(),
+            store.heads(&[conversation()]).await.unwrap().value.is_empty(),
             "a read is no append"
         );
         assert!(matches!(create(&*store).await, Err(StoreError::Unavailable(..))));
-        assert_eq!(store.heads(&[conversation()]).await.unwrap().len(), usize::from(stored));
+        assert_eq!(
+            store.heads(&[conversation()]).await.unwrap().value.len(),
+            usize::from(stored)
+        );
         let outcome = create(&*store).await.unwrap().outcomes.remove(0).unwrap();
         assert_eq!(
             matches!(outcome, ItemOutcome::Duplicate(_)),

@@ -61,6 +61,7 @@ store_promises! { $
     /// One order: batches, refusals, writers at the same time.
     order {
         every_handle_sees_one_identity
+        every_append_and_read_says_its_epoch
         a_batch_is_stored_in_its_order_with_an_outcome_for_each_item
         items_of_a_batch_see_what_came_before_them
         a_refusal_takes_no_seq_and_writes_nothing

@@ -56,7 +56,7 @@ impl Truth {
     /// Reads everything that the store has come to hold since the beginning.
     pub async fn read(store: &MemoryStore, beginning: &Horizon, users: &[UserId]) -> Self {
         let changes = store.heads_changed_since(Some(beginning), usize::MAX).await;
-        let changes = changes.expect("a store in memory answers");
+        let changes = changes.expect("a store in memory answers").value;
         let mut logs = BTreeMap::new();
         for head in changes.heads {
             logs.insert(head.conversation, read_log(store, head.conversation).await);
@@ -64,7 +64,7 @@ impl Truth {
         let mut inboxes = BTreeMap::new();
         for user in users {
             let page = store.inbox(user, None, usize::MAX, usize::MAX).await;
-            let entries = page.expect("a store in memory answers").entries.into_iter();
+            let entries = page.expect("a store in memory answers").value.entries.into_iter();
             let entries = entries.map(|entry| (entry.conversation.id, entry)).collect();
             inboxes.insert(user.clone(), entries);
         }
@@ -80,7 +80,7 @@ async fn read_log(store: &MemoryStore, conversation: ConversationId) -> Log {
         limit: usize::MAX,
         bytes: usize::MAX,
     };
-    let events: Vec<Event> = match store.log(everything).await {
+    let events: Vec<Event> = match store.log(everything).await.map(|read| read.value) {
         Ok(LogRead::Page(page)) => page
             .items
             .into_iter()

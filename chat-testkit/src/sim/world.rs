@@ -53,7 +53,7 @@ impl World {
             .with_seed(random.bits())
             .build();
         let beginning = store.heads_changed_since(None, 1).await;
-        let beginning = beginning.expect("a store in memory answers").horizon;
+        let beginning = beginning.expect("a store in memory answers").value.horizon;
         let fleet = Arc::new(Fleet::new(&plan, store.clone(), recorder.clone(), &mut random));
         for index in 0..fleet.nodes.len() {
             fleet.start(index).await;
@@ -203,8 +203,8 @@ async fn watch_marks(store: MemoryStore, ledger: Ledger, recorder: Recorder) {
                 page: None,
                 limit: usize::MAX,
             };
-            let members = store.members(query.clone()).await.ok().flatten();
-            let marks = store.marks(query).await.ok().flatten();
+            let members = store.members(query.clone()).await.ok().and_then(|read| read.value);
+            let marks = store.marks(query).await.ok().and_then(|read| read.value);
             let (Some(members), Some(marks)) = (members, marks) else {
                 continue;
             };

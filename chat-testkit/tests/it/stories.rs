@@ -17,6 +17,7 @@ mod lists;
 mod memory_loss;
 mod reading;
 mod removal;
+mod restored;
 mod rights;
 mod rules;
 mod say;

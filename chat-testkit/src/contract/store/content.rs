@@ -56,8 +56,8 @@ pub async fn a_deleted_body_is_nowhere(fixture: impl StoreFixture) {
         let entry = scene.entry(name, group).await;
         assert_eq!(entry.last_message, Some(tombstone.clone()));
         assert_eq!(entry.unread, 0);
-        shows_nothing(&scene.store.inbox(&user(name), None, 50, 48 * 1024).await.unwrap());
-        shows_nothing(&scene.store.conversation(group, Some(&user(name))).await.unwrap());
+        shows_nothing(&scene.store.inbox(&user(name), None, 50, 48 * 1024).await.unwrap().value);
+        shows_nothing(&scene.store.conversation(group, Some(&user(name))).await.unwrap().value);
     }
     for window in [Window::Newest, Window::Before(Seq(9)), Window::After(Seq(1)), Window::Around(Seq(2))] {
         let history = scene.store.history(HistoryQuery {
@@ -67,10 +67,10 @@ pub async fn a_deleted_body_is_nowhere(fixture: impl StoreFixture) {
             limit: 10,
             bytes: usize::MAX,
         });
-        let history = history.await.unwrap().unwrap();
+        let history = history.await.unwrap().value.unwrap();
         assert_eq!(history.messages, std::slice::from_ref(&tombstone));
     }
-    let reactions = scene.store.reactions(list(group, Some("bob")), first.id, "+1").await.unwrap();
+    let reactions = scene.store.reactions(list(group, Some("bob")), first.id, "+1").await.unwrap().value;
     assert!(reactions.is_none_or(|page| page.users.is_empty()));
     // What is gone stays gone.
     let (conversation, message) = (group, first.id);
@@ -201,7 +201,7 @@ pub async fn who_reacted_is_listed_in_pages(fixture: impl StoreFixture) {
     let mut walk = Walk::new();
     loop {
         walk.step();
-        let page = scene.store.reactions(query.clone(), first.id, "+1").await.unwrap().unwrap();
+        let page = scene.store.reactions(query.clone(), first.id, "+1").await.unwrap().value.unwrap();
         assert!(page.users.len() <= 3);
         users.extend(page.users);
         query.page = page.next;
@@ -211,7 +211,7 @@ pub async fn who_reacted_is_listed_in_pages(fixture: impl StoreFixture) {
     }
     let expected: Vec<_> = names.iter().rev().map(|name| user(name)).collect();
     assert_eq!(users, expected);
-    let other = scene.store.reactions(list(group, Some("tom")), first.id, "-1").await.unwrap().unwrap();
+    let other = scene.store.reactions(list(group, Some("tom")), first.id, "-1").await.unwrap().value.unwrap();
     assert!(other.users.is_empty() && other.next.is_none());
 }
 
@@ -255,9 +255,9 @@ pub async fn display_data_is_shown_as_it_is_now(fixture: impl StoreFixture) {
     };
     assert_eq!(created.members[0].display, now);
     assert_eq!(scene.entry("bob", direct).await.members[0].display, now);
-    let view = store.conversation(direct, Some(&user("bob"))).await.unwrap().unwrap();
+    let view = store.conversation(direct, Some(&user("bob"))).await.unwrap().value.unwrap();
     assert_eq!(view.members[0].display, now);
-    let members = store.members(list(direct, Some("bob"))).await.unwrap().unwrap().members;
+    let members = store.members(list(direct, Some("bob"))).await.unwrap().value.unwrap().members;
     assert_eq!(members[0].display, now);
 }
 

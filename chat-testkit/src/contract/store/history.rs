@@ -21,7 +21,7 @@ async fn read(
         limit,
         bytes,
     };
-    scene.store.history(query).await.unwrap().unwrap()
+    scene.store.history(query).await.unwrap().value.unwrap()
 }
 
 fn texts(page: &HistoryPage) -> Vec<&str> {
@@ -140,6 +140,6 @@ pub async fn history_is_for_members_and_the_host(fixture: impl StoreFixture) {
         limit: 50,
         bytes: usize::MAX,
     };
-    assert!(scene.store.history(query(Some("bob"))).await.unwrap().is_none());
-    assert_eq!(scene.store.history(query(None)).await.unwrap().unwrap().messages.len(), 1);
+    assert!(scene.store.history(query(Some("bob"))).await.unwrap().value.is_none());
+    assert_eq!(scene.store.history(query(None)).await.unwrap().value.unwrap().messages.len(), 1);
 }

@@ -167,7 +167,7 @@ pub async fn memberships_are_told_by_the_revision_at_which_they_changed(fixture:
         scene.group(&["ann"]).await,
     );
     let changed = async |after: u64| {
-        let told = scene.store.memberships(&user("ann"), Some(Revision(after))).await.unwrap();
+        let told = scene.store.memberships(&user("ann"), Some(Revision(after))).await.unwrap().value;
         let conversations = told.memberships.iter().map(|m| m.conversation);
         (told.revision.0, conversations.collect::<Vec<_>>())
     };
@@ -188,7 +188,7 @@ pub async fn the_marks_of_members_are_listed_with_their_revision(fixture: impl S
     let scene = Scene::of(&fixture).await;
     let group = scene.group(&["ann", "bob", "carl"]).await;
     scene.send_many(group, "ann", 3).await;
-    let read = async |name: &str| scene.store.marks(list(group, Some(name))).await.unwrap().unwrap();
+    let read = async |name: &str| scene.store.marks(list(group, Some(name))).await.unwrap().value.unwrap();
     let before = read("ann").await;
     assert_eq!(before.marks, [marks("ann", 4, 4), marks("bob", 1, 1), marks("carl", 1, 1)]);
     let InboxChanged::Changed { marks_revision, .. } = scene.set("bob", group, InboxChange::Read(Seq(3))).await else {
@@ -203,9 +203,9 @@ pub async fn the_marks_of_members_are_listed_with_their_revision(fixture: impl S
     assert_eq!(read("ann").await.revision, marks_revision, "neither a mute nor a message is a mark that was set");
     let mut query = list(group, None);
     query.limit = 2;
-    let first = scene.store.marks(query.clone()).await.unwrap().unwrap();
+    let first = scene.store.marks(query.clone()).await.unwrap().value.unwrap();
     query.page = first.next;
     assert!(query.page.is_some());
-    let second = scene.store.marks(query).await.unwrap().unwrap();
+    let second = scene.store.marks(query).await.unwrap().value.unwrap();
     assert_eq!((first.marks.len(), second.marks.len(), second.next), (2, 1, None));
 }

@@ -40,8 +40,8 @@ pub async fn a_direct_conversation_is_found_whichever_side_creates_it(fixture: i
             };
             assert_eq!(again, expected, "{creator} is told the first answer");
         }
-        assert!(scene.store.heads(&[other]).await.unwrap().is_empty(), "the other id names nothing");
-        assert!(scene.store.lookup(other, id).await.unwrap().is_none());
+        assert!(scene.store.heads(&[other]).await.unwrap().value.is_empty(), "the other id names nothing");
+        assert!(scene.store.lookup(other, id).await.unwrap().value.is_none());
     }
     assert_eq!(scene.whole_log(first.conversation).await.len(), 1);
     let another_pair = create_answer(&scene, by("ann"), scene.create(ConversationKind::Direct, &["carl"])).await;
@@ -168,19 +168,19 @@ pub async fn a_public_channel_shows_itself_to_strangers_and_nothing_more(fixture
     let channel = create.conversation;
     scene.event(Actor::System, create).await;
     scene.send(channel, "ann", "for members").await;
-    let view = scene.store.conversation(channel, Some(&user("eve"))).await.unwrap().unwrap();
+    let view = scene.store.conversation(channel, Some(&user("eve"))).await.unwrap().value.unwrap();
     assert_eq!((view.conversation.title.as_deref(), view.conversation.public), (Some("lobby"), true));
     assert!(view.entry.is_none() && view.members.is_empty());
-    assert!(scene.store.members(list(channel, Some("eve"))).await.unwrap().is_none());
+    assert!(scene.store.members(list(channel, Some("eve"))).await.unwrap().value.is_none());
     assert_eq!(scene.refusal(by("eve"), scene.message(channel, "?")).await, Refusal::NotFound);
 
     let joined = scene.join(channel, "eve").await;
     assert!(matches!(joined.kind, EventKind::MemberJoined(e) if e.member_count == 2));
-    let view = scene.store.conversation(channel, Some(&user("eve"))).await.unwrap().unwrap();
+    let view = scene.store.conversation(channel, Some(&user("eve"))).await.unwrap().value.unwrap();
     assert_eq!(view.entry, Some(scene.entry("eve", channel).await));
     assert_eq!(view.members.len(), 2);
     scene.end(channel).await;
-    assert!(scene.store.conversation(channel, Some(&user("zoe"))).await.unwrap().is_none());
+    assert!(scene.store.conversation(channel, Some(&user("zoe"))).await.unwrap().value.is_none());
 }
 
 /// Members come in the order of their ids, each once, former ones not.
@@ -194,7 +194,7 @@ pub async fn members_are_listed_in_pages_in_order(fixture: impl StoreFixture) {
     let mut walk = Walk::new();
     loop {
         walk.step();
-        let page = scene.store.members(query.clone()).await.unwrap().unwrap();
+        let page = scene.store.members(query.clone()).await.unwrap().value.unwrap();
         names.extend(page.members.iter().map(|member| member.user.to_string()));
         pages += 1;
         query.page = page.next;
@@ -204,7 +204,7 @@ pub async fn members_are_listed_in_pages_in_order(fixture: impl StoreFixture) {
     }
     assert_eq!(names, ["Bob", "ann", "dora", "mia", "zoe", "\u{e4}nne"], "user ids are compared byte by byte");
     assert_eq!(pages, 3);
-    let host = scene.store.members(list(group, None)).await.unwrap().unwrap();
+    let host = scene.store.members(list(group, None)).await.unwrap().value.unwrap();
     assert_eq!((host.members.len(), host.next), (6, None));
 }
 
@@ -219,10 +219,10 @@ pub async fn a_conversation_comes_with_at_most_fifty_members(fixture: impl Store
     };
     let items = (0..60).map(|number| scene.item(by("ann"), add(number))).collect();
     scene.batch(group, items).await;
-    let view = scene.store.conversation(group, Some(&user("ann"))).await.unwrap().unwrap();
+    let view = scene.store.conversation(group, Some(&user("ann"))).await.unwrap().value.unwrap();
     assert_eq!((view.members.len(), view.conversation.member_count), (50, 61));
     assert_eq!(view.entry.unwrap(), scene.entry("ann", group).await);
-    let host = scene.store.conversation(group, None).await.unwrap().unwrap();
+    let host = scene.store.conversation(group, None).await.unwrap().value.unwrap();
     assert!(host.entry.is_none() && host.members.len() == 50);
 }
 

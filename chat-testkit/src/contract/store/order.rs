@@ -1,14 +1,14 @@
 //! One order: batches, refusals, writers at the same time.
 
 use super::StoreFixture;
-use super::scene::{Scene, by, stored_of, text_of, user};
+use super::scene::{Scene, by, list, stored_of, text_of, user};
 use crate::random::Random;
 use chat_core::command::{ConversationJoin, MemberRemove, MessageEdit};
 use chat_core::conversation::{ConversationKind, RuleLimits};
 use chat_core::event::EventKind;
 use chat_core::id::{MessageId, Seq};
 use chat_core::message::Content;
-use chat_core::store::{Actor, Append, ItemOutcome, Refusal};
+use chat_core::store::{Actor, Append, HistoryQuery, ItemOutcome, LogQuery, Refusal, Window};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -20,9 +20,54 @@ pub async fn every_handle_sees_one_identity(fixture: impl StoreFixture) {
     assert_eq!(one.fingerprint_key, other.fingerprint_key);
     assert_eq!(one.cluster_key, other.cluster_key);
     assert_ne!(one.fingerprint_key, one.cluster_key, "one secret for one purpose");
+}
+
+/// Every append and every read says which epoch it is of, also when it finds nothing.
+pub async fn every_append_and_read_says_its_epoch(fixture: impl StoreFixture) {
     let scene = Scene::of(&fixture).await;
+    let (store, epoch) = (&scene.store, scene.store.identity().await.unwrap().epoch);
     let group = scene.group(&["ann"]).await;
-    assert_eq!(scene.page(group, None, 0).await.epoch, one.epoch);
+    let message = scene.message(group, "hello");
+    let (id, ann) = (message.id, user("ann"));
+    let batch = Append {
+        conversation: group,
+        items: vec![scene.item(by("ann"), message)],
+        limits: RuleLimits::default(),
+    };
+    assert_eq!(store.append(batch).await.unwrap().epoch, epoch);
+    for conversation in [group, scene.conversation_id()] {
+        let log = LogQuery {
+            conversation,
+            viewer: None,
+            after: Seq::ZERO,
+            limit: 10,
+            bytes: usize::MAX,
+        };
+        let history = HistoryQuery {
+            conversation,
+            viewer: None,
+            window: Window::Newest,
+            limit: 10,
+            bytes: usize::MAX,
+        };
+        let all = || list(conversation, None);
+        let told = [
+            store.lookup(conversation, id.into()).await.unwrap().epoch,
+            store.log(log.clone()).await.unwrap().epoch,
+            store.log(LogQuery { after: Seq(99), ..log }).await.unwrap().epoch,
+            store.history(history).await.unwrap().epoch,
+            store.memberships(&ann, None).await.unwrap().epoch,
+            store.entries(&ann, &[conversation]).await.unwrap().epoch,
+            store.inbox(&ann, None, 10, usize::MAX).await.unwrap().epoch,
+            store.conversation(conversation, Some(&ann)).await.unwrap().epoch,
+            store.members(all()).await.unwrap().epoch,
+            store.marks(all()).await.unwrap().epoch,
+            store.reactions(all(), id, "+1").await.unwrap().epoch,
+            store.heads(&[conversation]).await.unwrap().epoch,
+            store.heads_changed_since(None, 10).await.unwrap().epoch,
+        ];
+        assert_eq!(told, [epoch; 13]);
+    }
 }
 
 /// A batch goes into the log in its order, in one piece, and every item has its own outcome, in the same order.
@@ -105,10 +150,10 @@ pub async fn a_refusal_takes_no_seq_and_writes_nothing(fixture: impl StoreFixtur
     assert!(matches!(scene.refusal(by("bob"), remove.clone()).await, Refusal::Forbidden(_)));
     assert_eq!(scene.whole_log(group).await, log);
     assert_eq!(scene.entry("bob", group).await, entry);
-    assert!(scene.store.lookup(group, remove.id).await.unwrap().is_none());
+    assert!(scene.store.lookup(group, remove.id).await.unwrap().value.is_none());
     let nowhere = scene.conversation_id();
     assert_eq!(scene.refusal(by("ann"), scene.message(nowhere, "hello?")).await, Refusal::NotFound);
-    assert!(scene.store.heads(&[nowhere]).await.unwrap().is_empty(), "a refusal makes no conversation");
+    assert!(scene.store.heads(&[nowhere]).await.unwrap().value.is_empty(), "a refusal makes no conversation");
 }
 
 /// Each tag follows from the one before and the envelope of its event; deletes and edits change none.
@@ -254,7 +299,7 @@ pub async fn a_bound_on_members_holds_against_many_who_join_at_once(fixture: imp
         }
     }
     assert_eq!(joined, 4);
-    let view = scene.store.conversation(channel, None).await.unwrap().unwrap();
+    let view = scene.store.conversation(channel, None).await.unwrap().value.unwrap();
     assert_eq!(view.conversation.member_count, 5);
 }
 

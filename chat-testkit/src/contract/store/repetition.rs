@@ -53,7 +53,7 @@ async fn retried(fixture: &impl StoreFixture, scene: &Scene, actor: Actor, comma
 async fn inboxes(scene: &Scene) -> Vec<(u64, Vec<chat_core::conversation::InboxEntry>)> {
     let mut inboxes = Vec::new();
     for name in ["ann", "bob", "carl"] {
-        let inbox = scene.store.inbox(&user(name), None, 50, 48 * 1024).await.unwrap();
+        let inbox = scene.store.inbox(&user(name), None, 50, 48 * 1024).await.unwrap().value;
         inboxes.push((scene.revision(name).await, inbox.entries));
     }
     inboxes
@@ -284,17 +284,17 @@ pub async fn lookup_tells_what_stands_under_an_id(fixture: impl StoreFixture) {
     let Place { scene, group, .. } = place(&fixture).await;
     let item = scene.item(by("bob"), scene.message(group, "here"));
     let id = item.command.id().unwrap();
-    assert!(scene.store.lookup(group, id).await.unwrap().is_none());
+    assert!(scene.store.lookup(group, id).await.unwrap().value.is_none());
     let Ok(ItemOutcome::First(event)) = scene.append(item.clone()).await else {
         panic!("not stored");
     };
-    let prior = scene.store.lookup(group, id).await.unwrap().unwrap();
+    let prior = scene.store.lookup(group, id).await.unwrap().value.unwrap();
     assert_eq!(prior.actor, by("bob"));
     assert_eq!(prior.fingerprint, Some(item.fingerprint));
     assert_eq!(prior.stored, stored_of(&event));
     let elsewhere = scene.group(&["bob"]).await;
-    assert!(scene.store.lookup(elsewhere, id).await.unwrap().is_none());
-    assert!(scene.store.lookup(scene.conversation_id(), id).await.unwrap().is_none());
+    assert!(scene.store.lookup(elsewhere, id).await.unwrap().value.is_none());
+    assert!(scene.store.lookup(scene.conversation_id(), id).await.unwrap().value.is_none());
 }
 
 /// The same command on two nodes at once: one stores it, the other tells so.

@@ -266,7 +266,7 @@ impl Scene {
             limit,
             bytes,
         };
-        self.store.log(query).await.unwrap()
+        self.store.log(query).await.unwrap().value
     }
 
     /// A page that must be there.
@@ -287,18 +287,24 @@ impl Scene {
     }
 
     pub async fn entry(&self, name: &str, conversation: ConversationId) -> chat_core::conversation::InboxEntry {
-        let entries = self.store.entries(&user(name), &[conversation]).await.unwrap();
+        let entries = self.store.entries(&user(name), &[conversation]).await.unwrap().value;
         assert_eq!(entries.len(), 1, "{name} is a member");
         entries.into_iter().next().unwrap()
     }
 
     pub async fn head(&self, conversation: ConversationId) -> Position {
-        let heads = self.store.heads(&[conversation]).await.unwrap();
+        let heads = self.store.heads(&[conversation]).await.unwrap().value;
         heads.first().map_or(Position::START, |head| head.position)
     }
 
     pub async fn revision(&self, name: &str) -> u64 {
-        self.store.memberships(&user(name), None).await.unwrap().revision.0
+        self.store
+            .memberships(&user(name), None)
+            .await
+            .unwrap()
+            .value
+            .revision
+            .0
     }
 }
 

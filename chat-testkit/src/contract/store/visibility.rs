@@ -50,7 +50,7 @@ pub async fn where_history_is_all_a_newcomer_reads_everything(fixture: impl Stor
     let events: Vec<_> = scene.page(group, Some("bob"), 0).await.items.into_iter().map(event_of).collect();
     assert_chained(Position::START, &events);
     assert_eq!(events.len(), 3);
-    let memberships = scene.store.memberships(&user("bob"), None).await.unwrap().memberships;
+    let memberships = scene.store.memberships(&user("bob"), None).await.unwrap().value.memberships;
     assert_eq!((memberships[0].visible_from, memberships[0].joined), (Seq(1), Seq(3)));
     scene.react(&early, group, "bob", "+1").await;
     let entry = scene.entry("bob", group).await;
@@ -127,7 +127,7 @@ pub async fn who_comes_back_starts_at_their_new_join(fixture: impl StoreFixture)
         limit: 50,
         bytes: usize::MAX,
     };
-    let history = scene.store.history(query).await.unwrap().unwrap();
+    let history = scene.store.history(query).await.unwrap().value.unwrap();
     assert_eq!(history.messages.len(), 1, "{first:?} was in the earlier membership");
     // Leaving again ends the new membership, and the earlier one gives nothing.
     let left = scene.leave(group, "bob").await;
@@ -147,8 +147,8 @@ pub async fn a_deleted_conversation_ends_its_log_for_everybody(fixture: impl Sto
         let page = scene.page(group, Some(name), 0).await;
         assert_eq!(page.items.last(), Some(&LogItem::Event(end.clone())));
         assert_eq!(page.ended, Some(end.seq));
-        assert!(scene.store.memberships(&user(name), None).await.unwrap().memberships.is_empty());
-        assert!(scene.store.conversation(group, Some(&user(name))).await.unwrap().is_none());
+        assert!(scene.store.memberships(&user(name), None).await.unwrap().value.memberships.is_empty());
+        assert!(scene.store.conversation(group, Some(&user(name))).await.unwrap().value.is_none());
         assert_eq!(scene.refusal(by(name), scene.message(group, "?")).await, Refusal::NotFound);
     }
     let again = chat_core::command::ConversationCreate {
@@ -180,13 +180,13 @@ pub async fn a_stranger_a_former_member_and_nobodys_conversation_look_the_same(f
             bytes: usize::MAX,
         };
         let store = &scene.store;
-        assert!(store.history(query).await.unwrap().is_none());
-        assert!(store.conversation(conversation, Some(&user(name))).await.unwrap().is_none());
-        assert!(store.members(list(conversation, viewer)).await.unwrap().is_none());
-        assert!(store.marks(list(conversation, viewer)).await.unwrap().is_none());
+        assert!(store.history(query).await.unwrap().value.is_none());
+        assert!(store.conversation(conversation, Some(&user(name))).await.unwrap().value.is_none());
+        assert!(store.members(list(conversation, viewer)).await.unwrap().value.is_none());
+        assert!(store.marks(list(conversation, viewer)).await.unwrap().value.is_none());
         let reactions = store.reactions(list(conversation, viewer), message.id, "+1");
-        assert!(reactions.await.unwrap().is_none());
-        assert!(store.entries(&user(name), &[conversation]).await.unwrap().is_empty());
+        assert!(reactions.await.unwrap().value.is_none());
+        assert!(store.entries(&user(name), &[conversation]).await.unwrap().value.is_empty());
         assert_eq!(scene.refusal(by(name), scene.message(conversation, "?")).await, Refusal::NotFound);
     }
 }
@@ -217,7 +217,7 @@ pub async fn what_was_before_a_join_cannot_be_touched(fixture: impl StoreFixture
     assert_eq!(scene.refusal(by("bob"), delete).await, Refusal::NotFound);
     assert_eq!(scene.refusal(by("bob"), reply).await, Refusal::NotFound);
     assert_eq!(scene.refusal(by("bob"), scene.reaction(&before, group, "+1")).await, Refusal::NotFound);
-    assert!(scene.store.reactions(list(group, Some("bob")), message, "+1").await.unwrap().is_none());
+    assert!(scene.store.reactions(list(group, Some("bob")), message, "+1").await.unwrap().value.is_none());
 }
 
 /// A page is bounded in items and bytes, and still every reader comes to the head.

@@ -136,7 +136,7 @@ impl Delivery {
     /// The framed bytes for a receiver: the same allocation for every receiver of the format.
     pub(crate) fn bytes(&self, format: &Format) -> Bytes {
         let Some(slot) = format.slot else {
-            return format.write(&self.frame);
+            return self.memory.counted(format.write(&self.frame));
         };
         let bytes = self.encoded[slot].get_or_init(|| self.memory.counted(format.write(&self.frame)));
         bytes.clone()

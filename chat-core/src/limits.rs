@@ -30,6 +30,10 @@ pub struct Limits {
     pub session_queue_bytes_max: usize,
     /// Frames waiting for one session (512); over it its events fall back to the log.
     pub session_queue_frames_max: usize,
+    /// Signals waiting for one session (512), the latest of each key; over it the oldest are dropped, typing first.
+    pub session_signals_max: usize,
+    /// Bytes of signals waiting for one session, beside its other bytes (64 KiB); over it the oldest are dropped.
+    pub session_signal_bytes_max: usize,
     /// Bytes waiting on this node (256 MiB), a shared payload counted once: from 60 % on no session that has something
     /// waiting is read ahead for, at 80 % new connections are refused, at 95 % events that would have to wait fall back
     /// to the log, the largest queues first.
@@ -75,7 +79,8 @@ pub struct Limits {
     pub receipt_members_max: u64,
     /// The least time between two receipts of one member in one conversation (1 s).
     pub receipt_interval: Duration,
-    /// The least time between two typing signals of one session in one conversation (3 s).
+    /// The least time between two signals of one session in one conversation that its user types (3 s); that they
+    /// stopped is told at once.
     pub typing_interval: Duration,
 
     /// How often this node asks the store what changed (5 s).
@@ -111,6 +116,8 @@ impl Default for Limits {
             handshakes_per_second: 200,
             session_queue_bytes_max: 256 * 1024,
             session_queue_frames_max: 512,
+            session_signals_max: 512,
+            session_signal_bytes_max: 64 * 1024,
             node_queue_bytes_max: 256 * 1024 * 1024,
             write_stall_max: Duration::from_secs(30),
             page_events_max: 200,

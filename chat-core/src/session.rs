@@ -6,6 +6,9 @@
 mod outbound;
 mod places;
 mod queue;
+#[cfg(test)]
+mod tests;
+mod waiting;
 
 pub(crate) use places::{PageEnd, Work};
 
@@ -16,7 +19,7 @@ use crate::transport::Outlet;
 use chat_protocol::code::CloseCode;
 use chat_protocol::id::{ConversationId, Position, Revision, Seq, SessionId, UserId};
 use chat_protocol::signal::SignalKey;
-use queue::Queue;
+use queue::{Queue, Room};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -85,11 +88,13 @@ struct State {
     /// Whether somebody who is watched may share no conversation with this user any more.
     watches_doubted: bool,
     watched_conversations: Vec<ConversationId>,
-    /// When typing was last signalled, and what; of watched and unwatched conversations alike.
+    /// When typing was last signalled to begin or go on, and whether it lasts.
     typed: BTreeMap<ConversationId, (Instant, bool)>,
     /// Whether the peer has to show that it is there.
     verify: bool,
     progress: Instant,
+    /// Whether the feed found no memory when it looked for room: nobody tells it when there is.
+    saw_no_memory: bool,
 }
 
 /// How far a session is in one conversation's log.
@@ -137,7 +142,7 @@ impl Session {
             outlet,
             who: OnceLock::new(),
             state: Mutex::new(State {
-                queue: Queue::new(limits.session_queue_bytes_max, limits.session_queue_frames_max, memory),
+                queue: Queue::new(limits, memory),
                 places: BTreeMap::new(),
                 behind: BTreeSet::new(),
                 syncing: None,
@@ -155,6 +160,7 @@ impl Session {
                 typed: BTreeMap::new(),
                 verify: false,
                 progress: Instant::now(),
+                saw_no_memory: false,
             }),
             wake: Notify::new(),
             feed: Notify::new(),
@@ -198,20 +204,22 @@ impl Session {
 
     // ---- signals and watches -----------------------------------------------------------------------------------
 
-    /// Whether typing may be signalled: a change at once, the same again only after the interval.
+    /// Whether typing may be signalled: that it begins or goes on once an interval, that it ends at once.
     pub(crate) fn may_type(&self, conversation: ConversationId, active: bool, interval: Duration) -> bool {
         let mut state = self.state();
         let now = Instant::now();
         state.typed.retain(|_, (at, _)| now.duration_since(*at) < interval);
-        if state
-            .typed
-            .get(&conversation)
-            .is_some_and(|(_, was)| *was == active || active)
-        {
-            return false;
+        match state.typed.get_mut(&conversation) {
+            Some((_, lasts)) if active || !*lasts => false,
+            Some((_, lasts)) => {
+                *lasts = false;
+                true
+            }
+            None => {
+                state.typed.insert(conversation, (now, active));
+                true
+            }
         }
-        state.typed.insert(conversation, (now, active));
-        true
     }
 
     /// Replaces the users whose presence is watched.
@@ -279,6 +287,13 @@ impl Session {
 }
 
 impl State {
+    /// Whether a page would find room; why not is kept, so that the feed waits for the right thing.
+    fn look_for_room(&mut self) -> bool {
+        let room = self.queue.room();
+        self.saw_no_memory = room == Room::NoMemory;
+        room == Room::Free
+    }
+
     fn move_to(&mut self, conversation: ConversationId, to: Position) {
         if let Some(place) = self.places.get_mut(&conversation) {
             place.at = to;

@@ -18,6 +18,8 @@ pub(crate) struct Heartbeat {
     timeout: Duration,
     heard: Instant,
     asked: Option<Instant>,
+    /// Since when silence does not count.
+    held: Option<Instant>,
 }
 
 impl Heartbeat {
@@ -27,7 +29,27 @@ impl Heartbeat {
             timeout,
             heard: now,
             asked: None,
+            held: None,
         }
+    }
+
+    /// From here on silence does not count, or counts again, from where it stood.
+    pub(crate) fn hold(&mut self, hold: bool, now: Instant) {
+        match self.held {
+            None if hold => self.held = Some(now),
+            Some(since) if !hold => {
+                // What lies before the hold moves by its length; what lies inside it begins now.
+                let length = now.saturating_duration_since(since);
+                self.heard = (self.heard + length).min(now);
+                self.asked = self.asked.map(|asked| (asked + length).min(now));
+                self.held = None;
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Something came: any frame is a sign of life.
@@ -38,7 +60,7 @@ impl Heartbeat {
 
     /// What is due now. A peer is dead only after it was asked: a process that slept through both times asks first.
     pub(crate) fn beat(&mut self, now: Instant) -> Option<Beat> {
-        if now < self.deadline() {
+        if self.is_held() || now < self.deadline() {
             return None;
         }
         if self.asked.is_some() {
@@ -73,5 +95,34 @@ mod tests {
         assert_eq!(heartbeat.beat(at(100)), Some(Beat::Ping), "asked first, however late");
         assert_eq!(heartbeat.deadline(), at(110));
         assert_eq!(heartbeat.beat(at(110)), Some(Beat::Dead));
+    }
+
+    #[test]
+    fn silence_counts_only_while_it_is_not_held() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut heartbeat = Heartbeat::new(Duration::from_secs(25), Duration::from_secs(10), start);
+        heartbeat.hold(true, at(20));
+        assert_eq!(heartbeat.beat(at(100)), None);
+        heartbeat.hold(false, at(100));
+        assert_eq!(heartbeat.beat(at(104)), None);
+        assert_eq!(heartbeat.beat(at(105)), Some(Beat::Ping));
+        heartbeat.hold(true, at(107));
+        heartbeat.hold(true, at(108));
+        heartbeat.hold(false, at(207));
+        assert_eq!(heartbeat.beat(at(214)), None);
+        assert_eq!(
+            heartbeat.beat(at(215)),
+            Some(Beat::Dead),
+            "two seconds before, eight behind"
+        );
+        heartbeat.hold(true, at(215));
+        heartbeat.hear(at(220));
+        heartbeat.hold(false, at(230));
+        assert_eq!(
+            heartbeat.deadline(),
+            at(255),
+            "what was heard meanwhile is a sign of life"
+        );
     }
 }

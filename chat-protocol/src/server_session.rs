@@ -41,6 +41,10 @@ pub enum Input {
         /// How long the new one is good for.
         expires_in: Option<Duration>,
     },
+    /// Something waits for the peer's socket, or the caller reads nothing, from here on; or neither any longer. Silence
+    /// does not count meanwhile: the peer may not have been asked yet, or its answer was not read. A caller that says
+    /// so closes by itself when the socket makes no progress.
+    Held(bool),
     /// Time has passed.
     Tick,
 }
@@ -149,6 +153,7 @@ impl ServerSession {
                 }
             }
             Input::Refreshed { expires_in } => self.expiry = self.expiry_in(expires_in, now),
+            Input::Held(held) => self.heartbeat.hold(held, now),
             Input::Tick => self.tick(now, out),
         }
     }
@@ -159,7 +164,9 @@ impl ServerSession {
         let heartbeat = match self.phase {
             Phase::Closed | Phase::Judging => return None,
             Phase::Greeting { deadline } => return deadline,
-            Phase::Resuming { .. } | Phase::Resumed => (!self.is_full()).then(|| self.heartbeat.deadline()),
+            Phase::Resuming { .. } | Phase::Resumed => {
+                (!self.is_full() && !self.heartbeat.is_held()).then(|| self.heartbeat.deadline())
+            }
         };
         [heartbeat, self.expiry.deadline(), self.paused_until]
             .into_iter()

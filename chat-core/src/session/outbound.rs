@@ -1,6 +1,6 @@
 //! What leaves a session: replies, events, signals, directly while the socket takes them, else in their line.
 
-use super::queue::SLICES_MAX;
+use super::queue::{Kind, Room, SLICES_MAX};
 use super::{Place, Session, State, Who, capability};
 use crate::delivery::Delivery;
 use crate::hub::Hub;
@@ -18,14 +18,19 @@ use tokio::time::{Instant, timeout};
 const MEMORY_RETRY: Duration = Duration::from_millis(500);
 
 impl Session {
-    /// Sends what must not be dropped.
+    /// Sends what must not be dropped and answers nothing.
     pub(crate) fn send(&self, frame: &ServerFrame) {
-        self.send_wire(self.format.write(frame));
+        self.send_locked(&mut self.state(), self.format.write(frame), Kind::Kept);
     }
 
-    /// Sends wire bytes that must not be dropped.
-    pub(crate) fn send_wire(&self, bytes: Bytes) {
-        self.send_locked(&mut self.state(), bytes);
+    /// Sends an answer to what the client sent: it must not be dropped, and while many wait nothing more is read.
+    pub(crate) fn reply(&self, frame: &ServerFrame) {
+        self.reply_wire(self.format.write(frame));
+    }
+
+    /// As [`reply`](Self::reply), for wire bytes.
+    pub(crate) fn reply_wire(&self, bytes: Bytes) {
+        self.send_locked(&mut self.state(), bytes, Kind::Reply);
     }
 
     /// Sends a page of entries without those of conversations that ended since they were read: an entry behind the end
@@ -42,18 +47,22 @@ impl Session {
             });
         let heads = push.entries.iter().map(|entry| (entry.conversation.id, entry.head));
         let heads = heads.collect();
-        self.send_locked(&mut state, self.format.write(&ServerFrame::Inbox(push)));
+        self.send_locked(&mut state, self.format.write(&ServerFrame::Inbox(push)), Kind::Kept);
         heads
     }
 
-    fn send_locked(&self, state: &mut State, bytes: Bytes) {
+    fn send_locked(&self, state: &mut State, bytes: Bytes, kind: Kind) {
         if state.lost {
             return;
         }
-        if state.queue.is_empty() {
-            self.write_or_keep(state, bytes);
-        } else {
-            state.queue.push_reply(bytes);
+        if !state.queue.is_empty() {
+            return state.queue.push_kept(bytes, kind);
+        }
+        let taken = self.write_now(state, &[IoSlice::new(&bytes)]);
+        if taken < bytes.len() {
+            let bytes = state.queue.counted(bytes);
+            state.queue.push_rest(bytes, taken, kind);
+            self.begin_to_wait(state);
         }
     }
 
@@ -63,15 +72,29 @@ impl Session {
         if !self.who().is_some_and(wanted) {
             return;
         }
-        let bytes = delivery.bytes(&self.format);
-        let mut state = self.state();
+        self.signal_locked(&mut self.state(), key, delivery.bytes(&self.format));
+    }
+
+    fn signal_locked(&self, state: &mut State, key: SignalKey, bytes: Bytes) {
         if state.lost || !state.attached {
             return;
         }
-        if state.queue.is_empty() {
-            self.write_or_keep(&mut state, bytes);
+        let is_first = state.queue.is_empty();
+        let taken = match is_first {
+            true => self.write_now(state, &[IoSlice::new(&bytes)]),
+            false => 0,
+        };
+        if taken == bytes.len() {
+            return;
+        }
+        if taken > 0 {
+            state.queue.push_rest(bytes, taken, Kind::Kept);
         } else {
-            state.queue.push_signal(key, bytes);
+            let dropped = state.queue.push_signal(key, bytes);
+            metrics::counter!("chat_signals_dropped_total").increment(dropped as u64);
+        }
+        if is_first && !state.queue.is_empty() {
+            self.begin_to_wait(state);
         }
     }
 
@@ -229,7 +252,7 @@ impl Session {
         }
         state.move_to(conversation, delivery.position());
         if taken < bytes.len() {
-            state.queue.push_rest(bytes, taken);
+            state.queue.push_rest(bytes, taken, Kind::Kept);
             self.begin_to_wait(state);
         }
         true
@@ -256,9 +279,12 @@ impl Session {
         self.wake.notify_one();
     }
 
-    /// Drops the events that wait, because the node needs the memory.
+    /// Drops the events and signals that wait, because the node needs the memory.
     pub(crate) fn shrink(&self) {
-        self.fall_behind(&mut self.state(), None);
+        let mut state = self.state();
+        let dropped = state.queue.drop_signals();
+        metrics::counter!("chat_signals_dropped_total").increment(dropped as u64);
+        self.fall_behind(&mut state, None);
     }
 
     /// Reads this conversation from the log again, from where the session stands: what was offered cannot be trusted.
@@ -267,15 +293,6 @@ impl Session {
         if state.places.contains_key(&conversation) {
             state.lag(conversation);
             self.feed.notify_one();
-        }
-    }
-
-    /// Writes what must not be dropped; what the socket does not take waits. Only when nothing waits already.
-    fn write_or_keep(&self, state: &mut State, bytes: Bytes) {
-        let taken = self.write_now(state, &[IoSlice::new(&bytes)]);
-        if taken < bytes.len() {
-            state.queue.push_rest(bytes, taken);
-            self.begin_to_wait(state);
         }
     }
 
@@ -323,7 +340,8 @@ impl Session {
                 }
             }
         }
-        if state.queue.has_room() {
+        // Also when the node has no memory: the feed, which may wait for this socket, waits for memory from here on.
+        if state.queue.room() != Room::Full {
             self.feed.notify_one();
         }
         Ok(())
@@ -336,7 +354,7 @@ impl Session {
     }
 
     pub(crate) fn replies_waiting(&self) -> usize {
-        self.state().queue.kept()
+        self.state().queue.replies()
     }
 
     pub(crate) fn queued_bytes(&self) -> usize {
@@ -352,17 +370,21 @@ impl Session {
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn room(&self) {
-        while !self.state().queue.has_room() {
+        while !self.look_for_room() {
             self.roused().await;
         }
     }
 
-    /// Resolves when the feed should look again: it is told so, or others may have given memory back.
+    fn look_for_room(&self) -> bool {
+        self.state().look_for_room()
+    }
+
+    /// Resolves when the feed should look again: it is told so, or others may have given memory back since it looked.
     ///
     /// # Cancel safety
     /// Cancel safe.
     pub(crate) async fn roused(&self) {
-        if self.state().queue.waits_for_memory() {
+        if self.state().saw_no_memory {
             let _ = timeout(MEMORY_RETRY, self.feed.notified()).await;
         } else {
             self.feed.notified().await;

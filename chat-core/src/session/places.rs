@@ -192,7 +192,7 @@ impl Session {
     /// What the feed does next; catching up goes round all conversations that are behind.
     pub(crate) fn next_work(&self, after: Option<ConversationId>) -> Work {
         let mut state = self.state();
-        if !state.attached || state.lost || !state.queue.has_room() {
+        if !state.attached || state.lost || !state.look_for_room() {
             return Work::Nothing;
         }
         if let Some((revision, _)) = state.syncing.take_if(|(_, behind)| behind.is_empty()) {

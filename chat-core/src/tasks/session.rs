@@ -69,6 +69,7 @@ pub(crate) async fn run(inner: Arc<Inner>, connection: Connection, place: Option
         requests: VecDeque::new(),
         beginning: None,
         answers: FuturesUnordered::new(),
+        held: false,
     };
     let ending = task.serve(incoming.as_mut()).await;
     task.farewell(incoming.as_mut(), ending).await;
@@ -91,6 +92,8 @@ struct Task {
     /// The one command that is being begun; the next waits, so that the order sent is the order of effect.
     beginning: Option<BoxFuture<'static, (u64, Begun)>>,
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// What the machine was told last about silence.
+    held: bool,
 }
 
 /// What woke the task.
@@ -122,16 +125,17 @@ impl Task {
             if let Some(ending) = self.is_over() {
                 return ending;
             }
+            self.hold_silence();
             let woken = self.wait(incoming).await;
             let now = Instant::now().into_std();
             match woken {
                 Woken::Received(Received::Frame(bytes)) => {
                     self.machine.handle(Input::Frame(bytes), now, &mut self.effects);
                 }
-                Woken::Received(Received::Answer(bytes)) => self.session.send_wire(bytes),
+                Woken::Received(Received::Answer(bytes)) => self.session.reply_wire(bytes),
                 Woken::Received(Received::Closed(answer)) => {
                     if let Some(bytes) = answer {
-                        self.session.send_wire(bytes);
+                        self.session.reply_wire(bytes);
                     }
                     return None;
                 }
@@ -157,6 +161,17 @@ impl Task {
                 }
                 Woken::Deadline => self.machine.handle(Input::Tick, now, &mut self.effects),
             }
+        }
+    }
+
+    /// While something waits for the socket its progress decides, and what is not read cannot be heard: silence is the
+    /// peer's only when neither is so.
+    fn hold_silence(&mut self) {
+        let held = self.session.waiting_since().is_some() || self.session.draining().is_some();
+        if held != self.held {
+            self.held = held;
+            let now = Instant::now().into_std();
+            self.machine.handle(Input::Held(held), now, &mut self.effects);
         }
     }
 
@@ -218,7 +233,7 @@ impl Task {
                 }
                 Effect::Resume(chunk) => self.take_resume(chunk),
                 Effect::Run { req, command } => self.requests.push_back((req, command)),
-                Effect::Send(frame) => self.session.send(&frame),
+                Effect::Send(frame) => self.session.reply(&frame),
                 Effect::Close(code, reason) => return Some(Some((code, reason))),
             }
         }
@@ -273,6 +288,10 @@ impl Task {
         self.attached.entered = true;
         let connections = self.inner.hub.enter(&user, &self.session);
         self.inner.presence(presence::Input::Connected(user.clone()));
+        // Again: a drain that began since the look above told those sessions that had entered by then.
+        if self.inner.is_draining() {
+            return end(CloseCode::Restart);
+        }
         if connections > self.inner.limits.connections_per_user_max {
             return end(CloseCode::ConnectionLimit);
         }
@@ -378,7 +397,7 @@ impl Task {
                 .handle(Input::Refreshed { expires_in }, now, &mut self.effects);
         }
         let refused = result.as_ref().err().map(|error| error.code().clone());
-        self.session.send(&match result {
+        self.session.reply(&match result {
             Ok(result) => ServerFrame::Reply(Reply { req, result }),
             Err(error) => ServerFrame::Error(error.frame(req)),
         });
@@ -398,7 +417,7 @@ impl Task {
             metrics::counter!("chat_closes_total", "code" => code.number().to_string()).increment(1);
             let framing = self.session.format.framing();
             if let Some(bytes) = (framing.close)(code, &close_reason(&reason)) {
-                self.session.send_wire(bytes);
+                self.session.reply_wire(bytes);
             }
         }
         let session = &self.session;

@@ -396,3 +396,22 @@ fn a_refreshed_token_starts_anew() {
     );
     assert_eq!(bench.deadline(), Some(65_000), "for ever leaves only the heartbeat");
 }
+
+#[test]
+fn what_has_not_left_yet_is_no_silence_of_the_peer() {
+    let mut bench = Bench::resumed();
+    assert_eq!(bench.deadline(), Some(25_000));
+    assert_eq!(bench.input(24_000, Input::Held(true)), []);
+    assert_eq!(bench.deadline(), None);
+    assert!(bench.wants(24_000), "whether to read is the caller's");
+    assert_eq!(bench.tick(90_000), []);
+    assert_eq!(bench.input(100_000, Input::Held(false)), []);
+    assert_eq!(bench.tick(101_000), [Effect::Send(ServerFrame::Ping)]);
+    // The question itself waits for the socket.
+    assert_eq!(bench.input(101_000, Input::Held(true)), []);
+    assert_eq!(bench.input(200_000, Input::Held(false)), []);
+    assert_eq!(bench.deadline(), Some(210_000));
+    assert_close(&bench.tick(210_000), CloseCode::HeartbeatTimeout);
+    assert_eq!(bench.input(210_000, Input::Held(true)), []);
+    bench.assert_closed();
+}

@@ -23,6 +23,7 @@ mod rules;
 mod say;
 mod sharing;
 mod signals;
+mod slow;
 mod tokens;
 mod trouble;
 mod two_nodes;

@@ -188,10 +188,23 @@ async fn typing_is_bounded_and_of_members_only() {
     cy.done(typing(group, true)).await;
     assert!(heard(&mut ben).await.is_empty());
     // The same again within three seconds is coalesced; the end is told at once; nobody hears of themselves.
-    for active in [true, true, true, false, false] {
+    for active in [true, true, true, false, false, true, false] {
         ana.done(typing(group, active)).await;
     }
     assert_eq!(heard(&mut ben).await, ["ana types: true", "ana types: false"]);
+    sleep(Duration::from_secs(3)).await;
+    // Three seconds after it was said to begin it may be said again, however lately it ended.
+    ana.done(typing(group, true)).await;
+    sleep(Duration::from_millis(2_900)).await;
+    for active in [true, false] {
+        ana.done(typing(group, active)).await;
+    }
+    sleep(Duration::from_millis(100)).await;
+    ana.done(typing(group, true)).await;
+    assert_eq!(
+        heard(&mut ben).await,
+        ["ana types: true", "ana types: false", "ana types: true"]
+    );
     sleep(Duration::from_secs(3)).await;
     ana.done(typing(group, true)).await;
     sleep(Duration::from_secs(3)).await;

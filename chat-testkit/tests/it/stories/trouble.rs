@@ -5,12 +5,14 @@ use super::say::*;
 use chat_client::{Client, Content};
 use chat_core::code::{CloseCode, ErrorCode};
 use chat_core::frame::{Outcome, ServerFrame};
+use chat_core::id::Timestamp;
+use chat_core::{Clock, Engine};
 use chat_store_memory::MemoryStore;
 use chat_testkit::FailingStore;
 use chat_testkit::failing_store::{Call, Failure};
 use chat_testkit::transport::Dial;
 use chat_testkit::wire::{Memory, Wire, events};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -184,4 +186,39 @@ async fn a_revoked_user_is_closed_4505() {
     let mut ana = house.guest("ana").await;
     house.engine.revoke(&user("ana"));
     assert_eq!(ana.closed().await, CloseCode::SessionRevoked);
+}
+
+/// A clock at whose next look, once it is wound up, its engine begins to drain.
+#[derive(Default)]
+struct Alarm {
+    engine: OnceLock<Engine>,
+    wound_up: Mutex<bool>,
+}
+
+impl Clock for Alarm {
+    fn now(&self) -> Timestamp {
+        let rings = std::mem::take(&mut *self.wound_up.lock().unwrap());
+        if let Some(engine) = self.engine.get().filter(|_| rings) {
+            let engine = engine.clone();
+            let mut drain = Box::pin(async move { engine.shutdown(Duration::from_secs(60)).await });
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(drain.as_mut().poll(&mut context).is_pending(), "somebody is here");
+            tokio::spawn(drain);
+        }
+        Timestamp(1_750_000_000_000)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_in_while_a_drain_begins_is_sent_away_at_once() {
+    let alarm = Arc::new(Alarm::default());
+    let house = House::with(|builder| builder.clock(alarm.clone())).await;
+    let _ = alarm.engine.set(house.engine.clone());
+    let mut wire = Wire::dial(&house.connector, Dial::default()).await;
+    *alarm.wound_up.lock().unwrap() = true;
+    let since = Instant::now();
+    let hello = chat_core::frame::ClientFrame::Hello(Memory::hello_of("ana"));
+    wire.say(&hello).await;
+    assert_eq!(wire.closed().await, CloseCode::Restart);
+    assert!(since.elapsed() <= Duration::from_secs(1), "{:?}", since.elapsed());
 }

@@ -13,6 +13,7 @@ use thiserror::Error;
 /// * What is published on a topic reaches, as a rule, every node that listens to it; the publisher may hear itself.
 /// * `listen` and `unlisten` are idempotent and take effect soon; both may be called while `recv` waits.
 /// * After a time in which something may have been missed (a reconnect), `recv` answers [`Rung::Resync`].
+/// * A bell of up to [`bell_bytes_max`](Backplane::bell_bytes_max) bytes arrives whole.
 /// * No call waits for longer than a few seconds.
 ///
 /// ```
@@ -52,6 +53,12 @@ pub trait Backplane: Send + Sync + 'static {
 
     /// Whether it believes to be connected.
     fn is_alive(&self) -> bool;
+
+    /// The longest bell that it carries, in bytes; the engine rings none that is longer. At least 1 KiB, so that
+    /// whatever must be said fits.
+    fn bell_bytes_max(&self) -> usize {
+        64 * 1024
+    }
 }
 
 /// What was heard.

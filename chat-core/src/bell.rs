@@ -7,8 +7,8 @@
 mod codec;
 mod topic;
 
-pub use codec::{BELL_BYTES_MAX, BellCodec};
-pub use topic::{TOPICS, topic_of_conversation, topic_of_user};
+pub use codec::BellCodec;
+pub use topic::{topic_of_conversation, topic_of_user};
 
 use crate::presence::Digest;
 use chat_protocol::event::Event;

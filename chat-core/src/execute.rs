@@ -392,7 +392,7 @@ impl Inner {
                 user: user.clone(),
                 active,
             });
-            self.ring_signals(conversation, vec![signal.clone()]);
+            self.ring_signals(conversation, std::slice::from_ref(&signal));
             self.signal_conversation(conversation, signal);
         } else {
             metrics::counter!("chat_typing_dropped_total").increment(1);

@@ -7,7 +7,7 @@
 
 mod admission;
 pub mod backplane;
-pub mod bell;
+mod bell;
 pub mod clock;
 pub mod conversation;
 pub mod dedup;
@@ -20,7 +20,7 @@ pub mod hooks;
 mod hub;
 mod interest;
 mod limits;
-pub mod presence;
+mod presence;
 mod rates;
 mod receipts;
 mod session;

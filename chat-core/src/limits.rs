@@ -97,7 +97,8 @@ pub struct Limits {
     pub topic_linger: Duration,
     /// Bells waiting for the backplane (4,096); more are dropped and counted: reconcile heals.
     pub bell_queue_max: usize,
-    /// Bytes of a bell that carries events (48 KiB); a larger batch rings with its head alone.
+    /// Bytes of a bell (48 KiB), or fewer when the backplane carries fewer: a larger batch rings with its head alone,
+    /// signals and lists of users ring in parts, and display data that does not fit is told on this node alone.
     pub bell_bytes_max: usize,
     /// Over how long a draining node spreads its clients' return (5 s).
     pub drain_spread: Duration,

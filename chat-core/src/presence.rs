@@ -93,6 +93,8 @@ pub enum Effect {
 pub struct Presence {
     node: NodeId,
     times: PresenceTimes,
+    /// So many bytes of users go into one bell.
+    part_bytes: usize,
     clock: StoreClock,
     own: Own,
     lease: OwnLease,
@@ -145,14 +147,16 @@ struct Answer {
 }
 
 impl Presence {
-    /// The picture of a node that just started: nobody is here, no other node is known.
+    /// The picture of a node that just started: nobody is here, no other node is known. So many bytes of users go into one
+    /// bell.
     ///
     /// `at` is the wall clock's time at `now`. The first [`Effect::RenewLease`] comes with the first input.
-    pub fn new(node: NodeId, times: PresenceTimes, now: Instant, at: Timestamp) -> Self {
+    pub fn new(node: NodeId, times: PresenceTimes, part_bytes: usize, now: Instant, at: Timestamp) -> Self {
         Self {
             node,
             times,
             clock: StoreClock { seen: now, at },
+            part_bytes,
             own: Own::default(),
             lease: OwnLease {
                 renew_at: now,
@@ -222,19 +226,9 @@ impl Presence {
         }
     }
 
-    /// Whether a user is online on any node.
-    pub fn is_online(&self, user: &UserId) -> bool {
-        self.own.has(user) || self.peers.values().any(|peer| peer.users.contains(user))
-    }
-
     /// Whether the other nodes still believe this one: its lease holds.
     pub fn is_verified(&self) -> bool {
         matches!(self.lease.standing, Standing::Holds(_))
-    }
-
-    /// How many other nodes are known to live.
-    pub fn peers(&self) -> usize {
-        self.peers.len()
     }
 
     /// Everything that is due at `now`.
@@ -396,7 +390,7 @@ impl Presence {
             last: Some(now),
             due: None,
         };
-        effects.extend(self.own.all().map(|bell| Effect::Publish(bell.into())));
+        effects.extend(self.own.all(self.part_bytes).map(|bell| Effect::Publish(bell.into())));
     }
 
     fn standing_bell(&self) -> Effect {

@@ -64,12 +64,17 @@ pub struct Tally {
     pub lost: u64,
     /// Copies for which a node that does not read had no room; it is told to resync.
     pub dropped: u64,
+    /// Bells that were longer than it carries, and refused.
+    pub refused: u64,
+    /// The longest bell that was published.
+    pub longest: usize,
 }
 
 #[derive(Debug)]
 struct State {
     random: Random,
     faults: Faults,
+    bell_bytes_max: usize,
     tally: Tally,
     nodes: BTreeMap<u64, Node>,
     /// Numbers nodes, and bells in the order of their publishing.
@@ -97,6 +102,7 @@ impl Hub {
         Self(Arc::new(Mutex::new(State {
             random: Random::new(seed),
             faults: Faults::default(),
+            bell_bytes_max: 64 * 1024,
             tally: Tally::default(),
             nodes: BTreeMap::new(),
             next: 0,
@@ -129,6 +135,11 @@ impl Hub {
         self.lock().faults = faults;
     }
 
+    /// Carries no longer bells from now on; an engine asks once, when it starts.
+    pub fn set_bell_bytes_max(&self, bytes: usize) {
+        self.lock().bell_bytes_max = bytes;
+    }
+
     /// Every node that exists is up and deaf, or hears again.
     pub fn mute_all(&self, is_mute: bool) {
         for node in self.lock().nodes.values_mut() {
@@ -159,8 +170,13 @@ impl State {
         self.next
     }
 
-    fn publish(&mut self, topic: Topic, bell: &Bytes, now: Instant) {
+    fn publish(&mut self, topic: Topic, bell: &Bytes, now: Instant) -> Result<(), BackplaneError> {
+        if bell.len() > self.bell_bytes_max {
+            self.tally.refused += 1;
+            return Err(BackplaneError(format!("a bell of {} bytes is too long", bell.len())));
+        }
         self.tally.published += 1;
+        self.tally.longest = self.tally.longest.max(bell.len());
         for node in self.nodes.values_mut().filter(|node| node.listens.contains(&topic)) {
             if node.link != Link::Up || self.random.chance(self.faults.loss) {
                 self.tally.lost += 1;
@@ -178,6 +194,7 @@ impl State {
             }
             node.arrived.notify_one();
         }
+        Ok(())
     }
 }
 
@@ -256,10 +273,9 @@ impl Backplane for InProcessBackplane {
     async fn publish(&self, topic: Topic, bell: Bytes) -> Result<(), BackplaneError> {
         match self.with(|node| node.link) {
             Link::Up => self.0.hub.lock().publish(topic, &bell, Instant::now()),
-            Link::Mute => {}
-            Link::Cut => return Err(BackplaneError("this node is cut off".to_owned())),
+            Link::Mute => Ok(()),
+            Link::Cut => Err(BackplaneError("this node is cut off".to_owned())),
         }
-        Ok(())
     }
 
     async fn listen(&self, topic: Topic) -> Result<(), BackplaneError> {
@@ -290,5 +306,9 @@ impl Backplane for InProcessBackplane {
 
     fn is_alive(&self) -> bool {
         self.with(|node| node.link != Link::Cut)
+    }
+
+    fn bell_bytes_max(&self) -> usize {
+        self.0.hub.lock().bell_bytes_max
     }
 }

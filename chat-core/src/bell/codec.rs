@@ -1,18 +1,17 @@
 //! Bells as bytes: who rang, a proof, and the bell.
 
-use super::Bell;
+use super::{Bell, PresenceBell};
+use crate::presence::Digest;
 use crate::store::Secret;
 use bytes::Bytes;
 use chat_protocol::event::Event;
 use chat_protocol::id::{ConversationId, Epoch, NodeId};
+use chat_protocol::signal::Signal;
 use hmac::{Hmac, Mac};
 use serde::Serialize;
 use sha2::Sha256;
 use std::borrow::Borrow;
 use uuid::Uuid;
-
-/// No bell is longer than this, which is what every backplane carries.
-pub const BELL_BYTES_MAX: usize = 64 * 1024;
 
 const FORMAT: u8 = 1;
 const NODE: std::ops::Range<usize> = 1..17;
@@ -30,22 +29,55 @@ type Proof = Hmac<Sha256>;
 pub struct BellCodec {
     proof: Proof,
     own: NodeId,
+    bytes_max: usize,
 }
 
 impl BellCodec {
-    /// A codec for one run of a node.
-    pub fn new(cluster_key: &Secret, own: NodeId) -> Self {
+    /// A codec for one run of a node, which makes no bell that is longer than this.
+    pub fn new(cluster_key: &Secret, own: NodeId, bytes_max: usize) -> Self {
         // Sessions are proved with the same secret; a key of its own keeps one proof from passing as the other.
         let key = keyed(&cluster_key.0).chain_update(b"chat bell 1").finalize();
         Self {
             proof: keyed(&key.into_bytes()),
             own,
+            bytes_max,
         }
     }
 
-    /// The bytes of a bell.
-    pub fn seal(&self, bell: &Bell) -> Bytes {
-        self.seal_body(bell)
+    /// The bytes of a bell; none when it would be too long.
+    pub fn seal(&self, bell: &Bell) -> Option<Bytes> {
+        self.bounded(self.seal_body(bell))
+    }
+
+    /// The bytes of signals, in as many bells as it takes. What is too long alone is left out.
+    pub fn seal_signals(&self, signals: &[Signal]) -> Vec<Bytes> {
+        /// [`Bell::Signals`] without a copy of the signals.
+        #[derive(Serialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Borrowed<'a> {
+            Signals(&'a [Signal]),
+        }
+        if let Some(sealed) = self.bounded(self.seal_body(&Borrowed::Signals(signals))) {
+            return vec![sealed];
+        }
+        if signals.len() < 2 {
+            return Vec::new();
+        }
+        let (first, second) = signals.split_at(signals.len() / 2);
+        [self.seal_signals(first), self.seal_signals(second)].concat()
+    }
+
+    /// So many bytes of users, as JSON, fit into a [`PresenceBell::All`].
+    pub fn users_bytes_max(&self) -> usize {
+        let longest = PresenceBell::All {
+            version: u64::MAX,
+            digest: Digest::LONGEST,
+            part: u32::MAX,
+            parts: u32::MAX,
+            users: Vec::new(),
+        };
+        self.bytes_max
+            .saturating_sub(self.seal_body(&Bell::Presence(longest)).len())
     }
 
     /// The bytes of the bell for a batch: [`Bell::Events`], or [`Bell::Head`] when that would be too long; none for an
@@ -70,15 +102,18 @@ impl BellCodec {
             epoch,
             events,
         });
-        if sealed.len() <= BELL_BYTES_MAX {
-            return Some(sealed);
-        }
         let position = last.position();
-        Some(self.seal(&Bell::Head {
-            conversation,
-            epoch,
-            position,
-        }))
+        self.bounded(sealed).or_else(|| {
+            self.seal(&Bell::Head {
+                conversation,
+                epoch,
+                position,
+            })
+        })
+    }
+
+    fn bounded(&self, sealed: Bytes) -> Option<Bytes> {
+        (sealed.len() <= self.bytes_max).then_some(sealed)
     }
 
     /// Who rang, and what; none when it is foreign, altered, or our own.
@@ -127,11 +162,9 @@ fn keyed(key: &[u8]) -> Proof {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bell::PresenceBell;
-    use crate::presence::Digest;
     use chat_protocol::event::{EventKind, UnknownKind};
     use chat_protocol::id::{Position, Seq, SessionId, Tag, Timestamp, UserId};
-    use chat_protocol::signal::{DisplaySignal, MarksSignal, PresenceSignal, Signal, TypingSignal};
+    use chat_protocol::signal::{DisplaySignal, MarksSignal, PresenceSignal, TypingSignal};
     use serde_json::{Map, Value, json};
     use std::sync::Arc;
 
@@ -140,7 +173,7 @@ mod tests {
     }
 
     fn codec(number: u8) -> BellCodec {
-        BellCodec::new(&Secret([7; 32]), node(number))
+        BellCodec::new(&Secret([7; 32]), node(number), 64 * 1024)
     }
 
     fn conversation() -> ConversationId {
@@ -251,7 +284,7 @@ mod tests {
     #[test]
     fn every_bell_arrives_as_it_was_rung() {
         for bell in bells() {
-            let sealed = codec(1).seal(&bell);
+            let sealed = codec(1).seal(&bell).unwrap();
             assert_eq!(codec(2).open(&sealed), Some((node(1), bell)));
         }
     }
@@ -266,12 +299,15 @@ mod tests {
 
     #[test]
     fn ones_own_bell_is_not_heard() {
-        assert_eq!(codec(1).open(&codec(1).seal(&Bell::UserChanged { user: user() })), None);
+        assert_eq!(
+            codec(1).open(&codec(1).seal(&Bell::UserChanged { user: user() }).unwrap()),
+            None
+        );
     }
 
     #[test]
     fn no_bit_can_be_altered() {
-        let sealed = codec(1).seal(&Bell::UserChanged { user: user() });
+        let sealed = codec(1).seal(&Bell::UserChanged { user: user() }).unwrap();
         for at in 0..sealed.len() {
             let mut altered = sealed.to_vec();
             altered[at] ^= 1;
@@ -284,8 +320,11 @@ mod tests {
 
     #[test]
     fn a_bell_of_another_cluster_is_not_heard() {
-        let foreign = BellCodec::new(&Secret([8; 32]), node(1));
-        assert_eq!(codec(2).open(&foreign.seal(&Bell::UserChanged { user: user() })), None);
+        let foreign = BellCodec::new(&Secret([8; 32]), node(1), 64 * 1024);
+        assert_eq!(
+            codec(2).open(&foreign.seal(&Bell::UserChanged { user: user() }).unwrap()),
+            None
+        );
     }
 
     #[test]
@@ -303,7 +342,7 @@ mod tests {
     fn a_batch_that_is_too_long_rings_with_its_head() {
         let open = |events: &[Arc<Event>]| {
             let sealed = codec(1).seal_events(conversation(), epoch(), events)?;
-            assert!(sealed.len() <= BELL_BYTES_MAX);
+            assert!(sealed.len() <= 64 * 1024);
             codec(2).open(&sealed).map(|(_, bell)| bell)
         };
         let short = [Arc::new(event(1, "a")), Arc::new(event(2, "b"))];
@@ -328,5 +367,20 @@ mod tests {
             })
         );
         assert_eq!(open(&[]), None);
+    }
+
+    #[test]
+    fn many_signals_ring_in_as_many_bells_as_it_takes() {
+        let narrow = BellCodec::new(&Secret([7; 32]), node(1), 512);
+        let many: Vec<Signal> = (0..40).flat_map(|_| signals()).collect();
+        let bells = narrow.seal_signals(&many);
+        assert!(bells.iter().all(|bell| bell.len() <= 512) && bells.len() < many.len());
+        let heard = bells.iter().flat_map(|bell| match codec(2).open(bell) {
+            Some((_, Bell::Signals(signals))) => signals,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(heard.collect::<Vec<_>>(), many);
+        let tiny = BellCodec::new(&Secret([7; 32]), node(1), 64);
+        assert_eq!(tiny.seal_signals(&many).len(), 0, "what does not fit is not rung");
     }
 }

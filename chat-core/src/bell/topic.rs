@@ -3,9 +3,6 @@
 use crate::backplane::Topic;
 use chat_protocol::id::{ConversationId, UserId};
 
-/// How many topics there are of each kind. All nodes of a cluster must agree: another number is another cluster.
-pub const TOPICS: u16 = 1024;
-
 /// The topic of a conversation among `count` of them.
 ///
 /// # Panics
@@ -40,8 +37,8 @@ mod tests {
         let conversation = "018f6f2e-8a3b-7c4d-9e5f-0123456789ab".parse().unwrap();
         // The test vector of FNV-1a for "a" ends in 8c: another hash would split a cluster of two versions.
         assert_eq!(place(b"a", 256), 0x8c);
-        assert_eq!(topic_of_user(&UserId::new("a").unwrap(), TOPICS), Topic::Users(0x8c));
-        assert_eq!(topic_of_conversation(&conversation, TOPICS), Topic::Conversations(787));
+        assert_eq!(topic_of_user(&UserId::new("a").unwrap(), 1024), Topic::Users(0x8c));
+        assert_eq!(topic_of_conversation(&conversation, 1024), Topic::Conversations(787));
     }
 
     #[test]

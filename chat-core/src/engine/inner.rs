@@ -96,11 +96,14 @@ impl Inner {
         let (bells, bells_out) = mpsc::channel(limits.bell_queue_max);
         let (committed, committed_out) = mpsc::channel(limits.after_commit_queue_max);
         let started = Instant::now();
+        let bell_bytes_max = limits.bell_bytes_max.min(backplane.bell_bytes_max());
+        let bell_codec = BellCodec::new(&identity.cluster_key, node, bell_bytes_max);
+        let part_bytes = bell_codec.users_bytes_max();
         let inner = Arc::new(Self {
-            bell_codec: BellCodec::new(&identity.cluster_key, node),
+            bell_codec,
             epoch: Mutex::new(identity.epoch),
             epoch_turn: tokio::sync::Mutex::default(),
-            presence: Mutex::new(Presence::new(node, times, started.into_std(), now)),
+            presence: Mutex::new(Presence::new(node, times, part_bytes, started.into_std(), now)),
             admission: Arc::new(Admission::new(&limits)),
             rates: Rates::new(&limits),
             receipts: Receipts::default(),
@@ -257,7 +260,11 @@ impl Inner {
     }
 
     fn ring_bell(&self, topic: Topic, bell: &Bell) {
-        self.ring(topic, Some(self.bell_codec.seal(bell)));
+        let sealed = self.bell_codec.seal(bell);
+        if sealed.is_none() {
+            metrics::counter!("chat_bells_dropped_total").increment(1);
+        }
+        self.ring(topic, sealed);
     }
 
     pub(crate) fn ring_user(&self, user: &UserId) {
@@ -265,9 +272,11 @@ impl Inner {
         self.ring_bell(topic, &Bell::UserChanged { user: user.clone() });
     }
 
-    pub(crate) fn ring_signals(&self, conversation: ConversationId, signals: Vec<Signal>) {
+    pub(crate) fn ring_signals(&self, conversation: ConversationId, signals: &[Signal]) {
         let topic = bell::topic_of_conversation(&conversation, self.limits.topics);
-        self.ring_bell(topic, &Bell::Signals(signals));
+        for sealed in self.bell_codec.seal_signals(signals) {
+            self.ring(topic, Some(sealed));
+        }
     }
 
     pub(crate) fn ring_session(&self, session: SessionId, attempt: u64) {

@@ -6,9 +6,6 @@ use chat_protocol::id::UserId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-/// So many bytes of users go into one bell; the longest bell is 64 KiB.
-const PART_BYTES: usize = 48 * 1024;
-
 #[derive(Debug, Default)]
 pub(super) struct Own {
     users: BTreeMap<UserId, Stay>,
@@ -77,14 +74,14 @@ impl Own {
         self.leaving.first().map(|(until, _)| *until)
     }
 
-    /// All users, in as many bells as it takes; at least one.
-    pub(super) fn all(&self) -> impl Iterator<Item = PresenceBell> {
+    /// All users, in as many bells as it takes with so many bytes of users in each; at least one.
+    pub(super) fn all(&self, part_bytes: usize) -> impl Iterator<Item = PresenceBell> {
         let mut lists = vec![Vec::new()];
         let mut bytes = 0;
         for user in self.users.keys() {
             // In JSON a byte may need a backslash before it; then two quotes and a comma.
             let user_bytes = 2 * user.as_str().len() + 3;
-            if bytes + user_bytes > PART_BYTES {
+            if bytes > 0 && bytes + user_bytes > part_bytes {
                 lists.push(Vec::new());
                 bytes = 0;
             }

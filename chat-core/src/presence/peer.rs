@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 /// A node is asked at most once in this time.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A list in more parts than this is not put together: 256 × 48 KiB is far beyond the users of a node.
-const PARTS_MAX: u32 = 256;
+/// A list in more parts than this is not put together: 2,048 × 1 KiB is beyond the users of a node.
+const PARTS_MAX: u32 = 2_048;
 
 #[derive(Debug)]
 pub(super) struct Peer {

@@ -152,7 +152,7 @@ pub(crate) async fn signal_receipts(inner: Arc<Inner>) {
         inner.receipts.some.notified().await;
         for (conversation, marks) in inner.receipts.take() {
             let signals: Vec<Signal> = marks.into_iter().map(Signal::Marks).collect();
-            inner.ring_signals(conversation, signals.clone());
+            inner.ring_signals(conversation, &signals);
             for signal in signals {
                 inner.signal_conversation(conversation, signal);
             }

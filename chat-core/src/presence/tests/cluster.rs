@@ -90,7 +90,7 @@ impl Cluster {
 
     pub fn start(&mut self) {
         let node = self.nodes.len();
-        let presence = Presence::new(id(node), PresenceTimes::default(), self.now, self.wall());
+        let presence = Presence::new(id(node), PresenceTimes::default(), 48 * 1024, self.now, self.wall());
         self.nodes.push(Some(presence));
         self.input(node, Input::Tick);
     }

@@ -2,11 +2,11 @@
 
 use super::house::{House, RuntimeClock};
 use super::say::*;
-use chat_core::Builder;
 use chat_core::code::CloseCode;
 use chat_core::command::WatchPresence;
 use chat_core::frame::ServerFrame;
 use chat_core::signal::Signal;
+use chat_core::{Builder, Limits};
 use chat_store_memory::MemoryStore;
 use chat_testkit::backplane::{Faults, Hub};
 use chat_testkit::transport::Dial;
@@ -161,4 +161,40 @@ async fn users_of_a_node_that_is_killed_are_offline_everywhere_within_fifteen_se
     told_presence(&mut ben, true).await;
     sleep(Duration::from_secs(25)).await;
     assert!(houses[1].engine.presence(&user("ana")).online);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backplane_of_short_bells_carries_everything_in_its_way() {
+    for (by_limit, by_backplane) in [(1_024, 64 * 1024), (48 * 1024, 1_024)] {
+        let hub = Hub::new(1);
+        hub.set_bell_bytes_max(by_backplane);
+        let limits = |builder: Builder| {
+            let mut limits = Limits::default();
+            limits.bell_bytes_max = by_limit;
+            builder.limits(limits)
+        };
+        let houses = two_nodes_with(&hub, |_, builder| limits(builder)).await;
+        let mut ana = houses[0].guest("ana").await;
+        let mut ben = houses[1].guest("ben").await;
+        let group = group(&mut ana, &["ben"]).await;
+        sleep(Duration::from_secs(7)).await;
+        ben.drain().await;
+        // A message that no bell carries rings with its head.
+        let words = "x".repeat(4_000);
+        say(&mut ana, group, &words).await;
+        let heard = timeout(Duration::from_millis(200), ben.event()).await.unwrap();
+        assert_eq!(told(&heard), format!("new {words}"));
+        // A list of users that no bell carries comes in parts: asked for by a node that missed them all.
+        hub.mute_all(true);
+        let mut many = Vec::new();
+        for number in 0..40 {
+            many.push(houses[0].guest(&format!("{}{number}", "somebody".repeat(7))).await);
+        }
+        hub.mute_all(false);
+        sleep(Duration::from_secs(5)).await;
+        let last = user(&format!("{}39", "somebody".repeat(7)));
+        assert!(houses[1].engine.presence(&last).online);
+        let tally = hub.tally();
+        assert!(tally.refused == 0 && tally.longest <= 1_024, "{tally:?}");
+    }
 }

@@ -101,7 +101,7 @@ async fn read_log(store: &MemoryStore, conversation: ConversationId) -> Log {
         })
         .await
         .expect("a store in memory answers");
-    let messages = messages.into_iter().flat_map(|page| page.messages);
+    let messages = messages.value.into_iter().flat_map(|page| page.messages);
     let shows_all = matches!(
         events.first().map(|event| &event.kind),
         Some(EventKind::ConversationCreated(created)) if created.conversation.history == HistoryVisibility::All

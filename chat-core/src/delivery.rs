@@ -5,7 +5,7 @@ use bytes::Bytes;
 use chat_protocol::codec::Codec;
 use chat_protocol::event::Event;
 use chat_protocol::frame::ServerFrame;
-use chat_protocol::id::Position;
+use chat_protocol::id::{Position, Seq};
 use chat_protocol::signal::Signal;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -140,6 +140,15 @@ impl Delivery {
         };
         let bytes = self.encoded[slot].get_or_init(|| self.memory.counted(format.write(&self.frame)));
         bytes.clone()
+    }
+
+    /// The seq of the older message that it shows: an edit, a reaction, a tombstone.
+    pub(crate) fn about(&self) -> Option<Seq> {
+        let ServerFrame::Event(event) = &self.frame else {
+            return None;
+        };
+        let message = event.kind.message()?;
+        (message.seq < event.seq).then_some(message.seq)
     }
 
     /// The position after it, when it is an event.

@@ -110,6 +110,8 @@ struct Place {
     owes_end: bool,
     /// Where the membership began of which the client was told last.
     joined: Seq,
+    /// The first seq that the user may see: what shows an older message is a skip, which the log says.
+    visible_from: Seq,
     /// Whether the store said that the user is a member; before that it is only what a client claims.
     member: bool,
 }
@@ -123,6 +125,8 @@ impl Place {
             live: false,
             owes_end: false,
             joined: Seq::ZERO,
+            // Until the store says so: nothing that is older than itself.
+            visible_from: Seq(u64::MAX),
             member: false,
         }
     }

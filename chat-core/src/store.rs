@@ -66,8 +66,8 @@ pub trait Store: Send + Sync + 'static {
     /// What stands under this id in this conversation, if anything does.
     async fn lookup(&self, conversation: ConversationId, id: CommandId) -> Result<Read<Option<Prior>>, StoreError>;
 
-    /// A stretch of the log. For a viewer whose membership ended, what
-    /// [`was_written_after`](crate::conversation::was_written_after) it is a skip.
+    /// A stretch of the log. What the viewer's visibility [`hides`](crate::conversation::Visible::hides) is a skip, and
+    /// so is, when their membership ended, what [`was_written_after`](crate::conversation::was_written_after) it.
     async fn log(&self, query: LogQuery) -> Result<Read<LogRead>, StoreError>;
 
     /// Messages as they are now; `None` when the viewer may not see the conversation.

@@ -53,9 +53,10 @@ pub(crate) fn log(state: &State, query: &LogQuery) -> Result<LogRead, StoreError
     while next <= end && !budget.is_spent() {
         let Some(row) = place.row(next) else { break };
         let event = render(row, &Now { state, place })?;
-        let item = match ended_at {
-            Some((ended, at)) if was_written_after(&event, ended, at) => skip(next, next),
-            _ => LogItem::Event(event),
+        let is_later = ended_at.is_some_and(|(ended, at)| was_written_after(&event, ended, at));
+        let item = match visible.hides(&event) || is_later {
+            true => skip(next, next),
+            false => LogItem::Event(event),
         };
         if !budget.take_item(&item) {
             break;

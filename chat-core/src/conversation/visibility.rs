@@ -1,6 +1,6 @@
 //! Which part of a log a viewer may see.
 
-use chat_protocol::conversation::HistoryVisibility;
+use chat_protocol::conversation::{HistoryVisibility, InboxEntry};
 use chat_protocol::event::Event;
 use chat_protocol::id::{Seq, Timestamp};
 
@@ -20,9 +20,20 @@ impl Visible {
         ended: None,
     };
 
+    /// What the entry's user may see, as long as they are a member.
+    pub fn of_entry(entry: &InboxEntry) -> Self {
+        visibility(&entry.conversation.history, entry.joined, None)
+    }
+
     /// Whether the viewer may see what is at this seq.
     pub fn contains(&self, seq: Seq) -> bool {
         seq >= self.from && self.ended.is_none_or(|ended| seq <= ended)
+    }
+
+    /// Whether an event is about a message from before the viewer's time, and would show it: an edit, a reaction, a
+    /// tombstone. For that viewer it is a [`Skip`](chat_protocol::event::Skip).
+    pub fn hides(&self, event: &Event) -> bool {
+        event.kind.message().is_some_and(|message| message.seq < self.from)
     }
 }
 

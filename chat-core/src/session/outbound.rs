@@ -2,6 +2,7 @@
 
 use super::queue::{Kind, Room, SLICES_MAX};
 use super::{Place, Session, State, Who, capability};
+use crate::conversation::Visible;
 use crate::delivery::Delivery;
 use crate::hub::Hub;
 use bytes::Bytes;
@@ -41,6 +42,7 @@ impl Session {
             .retain(|entry| match state.places.get_mut(&entry.conversation.id) {
                 Some(place) => {
                     place.joined = entry.joined;
+                    place.visible_from = Visible::of_entry(entry).from;
                     true
                 }
                 None => false,
@@ -176,8 +178,7 @@ impl Session {
         }
         let next = place.at.seq.next();
         if first > next {
-            place.live = false;
-            state.behind.insert(conversation);
+            state.lag(conversation);
             self.feed.notify_one();
             return;
         }
@@ -185,6 +186,15 @@ impl Session {
         let Some(news) = stretch.get(known..).filter(|news| !news.is_empty()) else {
             return;
         };
+        let from = place.visible_from;
+        if news
+            .iter()
+            .any(|delivery| delivery.about().is_some_and(|seq| seq < from))
+        {
+            // It is a skip for this user, which the log says.
+            state.lag(conversation);
+            return self.feed.notify_one();
+        }
         self.push(state, conversation, news);
     }
 

@@ -53,6 +53,13 @@ impl Session {
         state.places.get(&conversation).is_some_and(|place| place.member)
     }
 
+    /// From here on the user may see the log.
+    pub(crate) fn visible_from(&self, conversation: ConversationId, from: Seq) {
+        if let Some(place) = self.state().places.get_mut(&conversation) {
+            place.visible_from = from;
+        }
+    }
+
     /// The membership that counts began here: if the place is before it, the end of an earlier one is still to come,
     /// and the log has it.
     pub(crate) fn rejoined(&self, conversation: ConversationId, joined: Seq) {

@@ -4,7 +4,7 @@
 //! so that what happens between the read and the live flow is noticed; live flow begins when a page reaches beyond
 //! everything that was offered meanwhile.
 
-use crate::conversation::PageRoom;
+use crate::conversation::{PageRoom, Visible};
 use crate::engine::Inner;
 use crate::session::{PageEnd, Session, Work};
 use crate::store::{LogPage, LogQuery, LogRead, Membership, Memberships, StoreError};
@@ -114,6 +114,8 @@ impl Feed {
                 } else {
                     at
                 };
+                self.session
+                    .visible_from(membership.conversation, membership.visible_from);
                 self.session.place(membership.conversation, at, head);
             }
         }
@@ -168,6 +170,7 @@ impl Feed {
                 if let Some(Begin::Reset(reason)) = begin.get(&conversation) {
                     let head = entry.head;
                     self.session.room().await;
+                    self.session.visible_from(conversation, Visible::of_entry(&entry).from);
                     self.send_reset(Some(conversation), reason.clone(), Some(entry));
                     self.session.place(conversation, head, head);
                     continue;
@@ -298,6 +301,7 @@ impl Feed {
         match self.entries_of(&[conversation]).await.pop() {
             Some(entry) => {
                 let head = entry.head;
+                self.session.visible_from(conversation, Visible::of_entry(&entry).from);
                 self.send_reset(Some(conversation), reason, Some(entry));
                 self.session.place(conversation, head, head);
             }

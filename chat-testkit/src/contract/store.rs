@@ -101,6 +101,7 @@ store_promises! { $
         where_history_is_all_a_newcomer_reads_everything
         a_former_member_reads_up_to_their_removal_and_no_further
         a_former_member_never_reads_what_was_written_after_their_end
+        what_happens_to_a_message_from_before_a_join_is_a_skip
         who_comes_back_starts_at_their_new_join
         a_deleted_conversation_ends_its_log_for_everybody
         a_stranger_a_former_member_and_nobodys_conversation_look_the_same

@@ -105,6 +105,27 @@ pub async fn a_former_member_never_reads_what_was_written_after_their_end(fixtur
     assert_eq!(page.items[0].position(), scene.whole_log(group).await[1].position());
 }
 
+/// An edit, a reaction or the tombstone of a message from before one's join is a skip: it would show that message.
+pub async fn what_happens_to_a_message_from_before_a_join_is_a_skip(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let group = scene.group(&["ann"]).await;
+    let before = scene.send(group, "ann", "a secret").await;
+    let joined = scene.add(group, "bob").await;
+    scene.react(&before, group, "ann", "+1").await;
+    scene.edit(&before, group, "ann", "another secret").await;
+    let seen = scene.send(group, "ann", "welcome").await;
+    scene.react(&seen, group, "ann", "+1").await;
+    scene.delete(&before, group, "ann").await;
+    let page = scene.page(group, Some("bob"), joined.seq.0).await;
+    assert!(!format!("{page:?}").contains("secret"));
+    let is_skip = |item: &LogItem| matches!(item, LogItem::Skip(_));
+    assert_eq!(page.items.iter().map(is_skip).collect::<Vec<_>>(), [true, true, false, false, true]);
+    let log = scene.whole_log(group).await;
+    assert_eq!(page.items.last().unwrap().position(), log.last().unwrap().position());
+    let whole = scene.page(group, Some("ann"), 0).await;
+    assert!(!whole.items.iter().any(is_skip));
+}
+
 /// A new membership starts at its own join: what was missed in between, and what was seen before, is one skip.
 pub async fn who_comes_back_starts_at_their_new_join(fixture: impl StoreFixture) {
     let scene = Scene::of(&fixture).await;

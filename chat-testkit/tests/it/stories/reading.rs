@@ -8,7 +8,7 @@ use chat_core::conversation::{ConversationKind, HistoryVisibility};
 use chat_core::frame::{HistoryPage, Outcome};
 use chat_core::id::{ConversationId, MessageId, Position, Seq, Tag};
 use chat_core::message::Content;
-use chat_testkit::wire::Wire;
+use chat_testkit::wire::{Wire, events};
 
 fn window(conversation: ConversationId, around: Option<u64>, limit: Option<u64>) -> HistoryList {
     HistoryList {
@@ -288,4 +288,29 @@ async fn a_former_member_finds_nothing_in_any_list() {
         let name = ask.name();
         assert_eq!(ana.refused(ask).await.code, ErrorCode::NotFound, "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_to_a_message_from_before_a_join_never_shows_it() {
+    let house = House::open().await;
+    let [mut ana, mut ben] = house.guests(["ana", "ben"]).await;
+    let group = group(&mut ana, &[]).await;
+    let (secret, _) = say(&mut ana, group, "a secret").await;
+    ana.stored(add(group, "ben")).await;
+    ben.drain().await;
+    ana.stored(react(group, secret, "+1")).await;
+    ana.stored(edit(group, secret, "another secret")).await;
+    say(&mut ana, group, "welcome").await;
+    let live = ben.drain().await;
+    assert_eq!(told_all(events(&live)), ["new welcome"]);
+    // And again, when it happens in ben's absence.
+    let memory = ben.leave();
+    ana.stored(edit(group, secret, "a third secret")).await;
+    ana.stored(delete(group, secret)).await;
+    say(&mut ana, group, "there you are").await;
+    let (ben, missed) = Wire::come_back(&house.connector, memory).await;
+    assert_eq!(told_all(events(&missed)), ["new there you are"]);
+    let heard = serde_json::to_string(&(live, missed)).unwrap();
+    assert!(!heard.contains("secret"), "{heard}");
+    assert_eq!(ben.memory().cursors[&group].seq, Seq(9));
 }

@@ -108,6 +108,16 @@ impl Session {
         }
     }
 
+    /// Ends interest in a conversation of which the user is no member, unless the client has yet to get the end of an
+    /// earlier membership.
+    pub(crate) fn lose_interest(&self, hub: &Hub, conversation: ConversationId) {
+        let mut state = self.state();
+        if !state.places.get(&conversation).is_some_and(|place| place.owes_end) {
+            state.forget(conversation);
+            hub.unlisten(conversation, self.serial);
+        }
+    }
+
     /// Ends interest in a conversation.
     pub(crate) fn unlisten(&self, hub: &Hub, conversation: ConversationId) {
         let mut state = self.state();

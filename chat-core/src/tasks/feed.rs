@@ -198,7 +198,7 @@ impl Feed {
                 self.unlisten(conversation);
                 self.send_reset(Some(conversation), ResetReason::NotFound, None);
             }
-            Some(Begin::Entry) | None => self.unlisten(conversation),
+            Some(Begin::Entry) | None => self.session.lose_interest(&self.inner.hub, conversation),
         }
     }
 
@@ -246,7 +246,7 @@ impl Feed {
                 self.inner.hub.delivered_at_least(conversation, entry.head);
                 self.send_inbox(vec![entry], &begin, revision, true).await;
             }
-            None => self.unlisten(conversation),
+            None => self.session.lose_interest(&self.inner.hub, conversation),
         }
     }
 

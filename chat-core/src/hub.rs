@@ -238,6 +238,10 @@ impl<K: Eq + std::hash::Hash> Watchers<K> {
         }
     }
 
+    pub(crate) fn is_watched(&self, key: &K) -> bool {
+        self.0.contains_key(key)
+    }
+
     pub(crate) fn of(&self, key: &K) -> Vec<Arc<Session>> {
         self.0
             .get(key)

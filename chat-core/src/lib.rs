@@ -20,6 +20,7 @@ pub mod hooks;
 mod hub;
 mod interest;
 mod limits;
+mod news;
 mod presence;
 mod rates;
 mod receipts;

@@ -82,7 +82,8 @@ struct State {
     lost: bool,
     ending: Option<Ending>,
     drain: Option<u64>,
-    watched_users: Vec<UserId>,
+    /// Who is watched, and the number of the latest news of their presence that were told.
+    watched_users: BTreeMap<UserId, u64>,
     /// Counts the times that the client said whom it watches.
     watches: u64,
     /// Whether somebody who is watched may share no conversation with this user any more.
@@ -157,7 +158,7 @@ impl Session {
                 lost: false,
                 ending: None,
                 drain: None,
-                watched_users: Vec::new(),
+                watched_users: BTreeMap::new(),
                 watches: 0,
                 watches_doubted: false,
                 watched_conversations: Vec::new(),
@@ -234,9 +235,14 @@ impl Session {
         let before = {
             let mut state = self.state();
             state.watches += 1;
-            std::mem::replace(&mut state.watched_users, users.clone())
+            let mut before = std::mem::take(&mut state.watched_users);
+            for user in users {
+                let told = before.remove(&user).unwrap_or_default();
+                state.watched_users.insert(user, told);
+            }
+            before
         };
-        for user in before.into_iter().filter(|user| !users.contains(user)) {
+        for user in before.into_keys() {
             hub.presence().unwatch(user, self.serial);
         }
     }
@@ -254,11 +260,11 @@ impl Session {
             return;
         }
         let own = self.who().map(|who| &who.user);
-        let (kept, gone) = std::mem::take(&mut state.watched_users)
+        let (kept, gone): (_, BTreeMap<_, _>) = std::mem::take(&mut state.watched_users)
             .into_iter()
-            .partition(|user| Some(user) == own || users.contains(user));
+            .partition(|(user, _)| Some(user) == own || users.contains(user));
         state.watched_users = kept;
-        for user in gone {
+        for user in gone.into_keys() {
             hub.presence().unwatch(user, self.serial);
         }
     }

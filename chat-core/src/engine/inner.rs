@@ -10,6 +10,7 @@ use crate::entropy::Entropy;
 use crate::hooks::{Hooks, Identity};
 use crate::hub::Hub;
 use crate::limits::Limits;
+use crate::news::News;
 use crate::presence::{self, Presence, PresenceTimes};
 use crate::rates::Rates;
 use crate::receipts::Receipts;
@@ -55,6 +56,7 @@ pub(crate) struct Inner {
     bells: mpsc::Sender<(Topic, Bytes)>,
     committed: mpsc::Sender<Event>,
     presence: Mutex<Presence>,
+    pub(crate) news: News,
     /// Wakes the task that keeps presence and the lease: its deadline may have moved.
     pub(crate) presence_moved: Notify,
     /// Wakes reconcile: bells may have been missed.
@@ -104,6 +106,7 @@ impl Inner {
             epoch: Mutex::new(identity.epoch),
             epoch_turn: tokio::sync::Mutex::default(),
             presence: Mutex::new(Presence::new(node, times, part_bytes, started.into_std(), now)),
+            news: News::default(),
             admission: Arc::new(Admission::new(&limits)),
             rates: Rates::new(&limits),
             receipts: Receipts::default(),
@@ -138,6 +141,7 @@ impl Inner {
         inner.spawn_loop(bells::keep_interest(inner.clone()));
         inner.spawn_loop(bells::after_commit(inner.clone(), committed_out));
         inner.spawn_loop(bells::signal_receipts(inner.clone()));
+        inner.spawn_loop(bells::tell_news(inner.clone()));
         inner.spawn_loop(reconcile::run(inner.clone(), horizon));
         inner.spawn_loop(reconcile::keep_presence(inner.clone()));
         inner
@@ -345,16 +349,10 @@ impl Inner {
         }
     }
 
-    /// Hands a signal about a user to the sessions on this node that watch them.
-    pub(crate) fn signal_user(&self, user: &UserId, signal: Signal) {
-        let watching = self.hub.presence().of(user);
-        if watching.is_empty() {
-            return;
-        }
-        let key = signal.key();
-        let delivery = Delivery::signal(signal, &self.memory);
-        for session in watching {
-            session.signal(key.clone(), &delivery);
+    /// Has the sessions on this node that watch a user told of their display data.
+    pub(crate) fn show(&self, display: DisplaySignal) {
+        if self.hub.presence().is_watched(&display.user) {
+            self.news.push(Signal::Display(display));
         }
     }
 
@@ -380,7 +378,7 @@ impl Inner {
                     display: display.clone(),
                 },
             );
-            self.signal_user(&user.clone(), Signal::Display(DisplaySignal { user, display }));
+            self.show(DisplaySignal { user, display });
         }
         Ok(())
     }
@@ -389,23 +387,27 @@ impl Inner {
 
     /// Feeds the presence machine and carries out what it says.
     pub(crate) fn presence(&self, input: presence::Input) {
-        // Carried out under the machine's lock: two changes of one user must reach watchers in their order.
+        let (mut effects, mut unverified) = (Vec::new(), false);
+        // Under the machine's lock bells and news get their order, and nothing is done that takes its time.
         let mut machine = self.presence_machine();
-        let mut effects = Vec::new();
         machine.handle(input, Instant::now().into_std(), &mut effects);
         for effect in effects {
             match effect {
                 presence::Effect::Publish(bell) => self.ring_bell(Topic::Nodes, &bell),
                 presence::Effect::Changed(signal) => {
-                    self.signal_user(&signal.user.clone(), Signal::Presence(signal));
-                }
-                presence::Effect::RenewLease => self.lease_due.store(true, Ordering::Relaxed),
-                presence::Effect::Verified(true) => {}
-                presence::Effect::Verified(false) => {
-                    for session in self.hub.all_sessions() {
-                        session.verify();
+                    // Who begins to watch from here on reads the state behind this change.
+                    if self.hub.presence().is_watched(&signal.user) {
+                        self.news.push(Signal::Presence(signal));
                     }
                 }
+                presence::Effect::RenewLease => self.lease_due.store(true, Ordering::Relaxed),
+                presence::Effect::Verified(verified) => unverified = !verified,
+            }
+        }
+        drop(machine);
+        if unverified {
+            for session in self.hub.all_sessions() {
+                session.verify();
             }
         }
         self.presence_moved.notify_one();
@@ -424,13 +426,20 @@ impl Inner {
         Instant::from_std(self.presence_machine().deadline())
     }
 
-    /// Begins to watch these users: their state first, then every change.
+    /// Begins to watch these users: their state now, then every change.
     pub(crate) fn watch_users(&self, session: &Arc<Session>, users: Vec<UserId>) {
-        let machine = self.presence_machine();
+        // Registered first, so that no change is between the state and the first news; news that are older than the
+        // state and come behind it are left out by their number.
         session.watch_users(&self.hub, users.clone());
-        for user in users {
-            let state = Signal::Presence(machine.state_of(&user, Instant::now().into_std()));
-            session.signal(state.key(), &Delivery::signal(state, &self.memory));
+        let (number, states) = {
+            let machine = self.presence_machine();
+            let now = Instant::now().into_std();
+            let states: Vec<_> = users.iter().map(|user| machine.state_of(user, now)).collect();
+            (self.news.last(), states)
+        };
+        for state in states {
+            let (user, state) = (state.user.clone(), Signal::Presence(state));
+            session.tell(number, &user, state.key(), &Delivery::signal(state, &self.memory));
         }
     }
 

@@ -7,7 +7,7 @@ use crate::delivery::Delivery;
 use crate::hub::Hub;
 use bytes::Bytes;
 use chat_protocol::frame::{InboxPush, ServerFrame};
-use chat_protocol::id::{ConversationId, Position};
+use chat_protocol::id::{ConversationId, Position, UserId};
 use chat_protocol::planted::{Bug, is_planted};
 use chat_protocol::signal::SignalKey;
 use std::io::{self, IoSlice};
@@ -70,15 +70,42 @@ impl Session {
 
     /// Sends a signal, if the client wants its kind; while the socket takes nothing only the latest of its key is kept.
     pub(crate) fn signal(&self, key: SignalKey, delivery: &Delivery) {
-        let wanted = |who: &Who| capability(&key).is_some_and(|name| who.capabilities.contains(name));
-        if !self.who().is_some_and(wanted) {
+        if !self.wants(&key) {
             return;
         }
-        self.signal_locked(&mut self.state(), key, delivery.bytes(&self.format));
+        let bytes = delivery.bytes(&self.format);
+        let mut state = self.state();
+        if state.attached {
+            self.signal_locked(&mut state, key, bytes);
+        }
+    }
+
+    /// Tells news of a user, if they are watched and nothing newer was told of their presence.
+    pub(crate) fn tell(&self, number: u64, user: &UserId, key: SignalKey, delivery: &Delivery) {
+        if !self.wants(&key) {
+            return;
+        }
+        let bytes = delivery.bytes(&self.format);
+        let mut state = self.state();
+        let Some(told) = state.watched_users.get_mut(user) else {
+            return;
+        };
+        if let SignalKey::Presence(_) = key {
+            if *told > number {
+                return;
+            }
+            *told = number;
+        }
+        self.signal_locked(&mut state, key, bytes);
+    }
+
+    fn wants(&self, key: &SignalKey) -> bool {
+        let wanted = |who: &Who| capability(key).is_some_and(|name| who.capabilities.contains(name));
+        self.who().is_some_and(wanted)
     }
 
     fn signal_locked(&self, state: &mut State, key: SignalKey, bytes: Bytes) {
-        if state.lost || !state.attached {
+        if state.lost {
             return;
         }
         let is_first = state.queue.is_empty();

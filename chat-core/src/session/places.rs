@@ -222,7 +222,7 @@ impl Session {
             return Work::Recheck(conversation);
         }
         if std::mem::take(&mut state.watches_doubted) {
-            return Work::Watches(state.watches, state.watched_users.clone());
+            return Work::Watches(state.watches, state.watched_users.keys().cloned().collect());
         }
         let beyond = after.and_then(|after| state.behind.range((Excluded(after), Unbounded)).next().copied());
         let Some(conversation) = beyond.or_else(|| state.behind.first().copied()) else {

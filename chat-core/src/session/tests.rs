@@ -1,11 +1,13 @@
 //! What a session promises to its feed, over a socket that takes what it is told to.
 
 use super::*;
-use crate::delivery::Formats;
+use crate::delivery::{Delivery, Formats};
 use crate::transport::{Framing, Handshake};
 use bytes::Bytes;
 use chat_protocol::codec::Codec;
 use chat_protocol::frame::ServerFrame;
+use chat_protocol::id::Timestamp;
+use chat_protocol::signal::{PresenceSignal, Signal};
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::timeout;
@@ -90,4 +92,41 @@ async fn a_feed_that_waits_for_its_socket_looks_again_although_memory_is_short_b
     drop(full);
     assert!(is_roused(&session).await);
     assert_ne!(session.next_work(None), Work::Nothing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_news_about_one_user_the_later_counts_whichever_is_told_first() {
+    let (memory, hub) = (Memory::new(1_000_000), Hub::new(4));
+    let (session, socket) = session(0, &Limits::default(), &memory);
+    session.identify(Who {
+        user: "watcher".parse().unwrap(),
+        session: SessionId::from_parts(1, [1; 10]),
+        attempt: 1,
+        capabilities: CAPABILITIES.into(),
+    });
+    let tell = |name: &str, number: u64, online: bool| {
+        let signal = Signal::Presence(PresenceSignal {
+            user: name.parse().unwrap(),
+            online,
+            as_of: Timestamp(number),
+        });
+        let delivery = Delivery::signal(signal.clone(), &memory);
+        session.tell(number, &name.parse().unwrap(), signal.key(), &delivery);
+        session.queued_bytes()
+    };
+    session.watch_users(&hub, vec!["ana".parse().unwrap()]);
+    let waits = tell("ana", 7, false);
+    assert!(waits > 0);
+    assert_eq!(tell("ana", 5, true), waits, "older");
+    assert_eq!(tell("ben", 9, true), waits, "nobody watches him");
+    assert_eq!(tell("ana", 8, true), waits - 1, "in place of the one before");
+    // Watched anew, what was told is still known.
+    session.watch_users(&hub, vec!["ana".parse().unwrap(), "ben".parse().unwrap()]);
+    assert_eq!(tell("ana", 6, false), waits - 1);
+    session.watch_users(&hub, Vec::new());
+    assert_eq!(tell("ana", 9, false), waits - 1);
+    assert!(!hub.presence().is_watched(&"ana".parse().unwrap()));
+    socket.0.store(usize::MAX, Ordering::Relaxed);
+    session.flush().unwrap();
+    assert_eq!(session.queued_bytes(), 0);
 }

@@ -3,6 +3,7 @@
 use super::conversation;
 use crate::backplane::{Rung, Topic};
 use crate::bell::Bell;
+use crate::delivery::Delivery;
 use crate::engine::Inner;
 use crate::hooks;
 use crate::presence;
@@ -10,11 +11,11 @@ use bytes::Bytes;
 use chat_protocol::code::CloseCode;
 use chat_protocol::event::Event;
 use chat_protocol::id::{ConversationId, NodeId};
-use chat_protocol::signal::{DisplaySignal, Signal};
+use chat_protocol::signal::{DisplaySignal, Signal, SignalKey};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// Rings what this node has to say, one after the other.
 pub(crate) async fn publish(inner: Arc<Inner>, mut bells: mpsc::Receiver<(Topic, Bytes)>) {
@@ -80,7 +81,7 @@ fn heard(inner: &Arc<Inner>, node: NodeId, bell: Bell) {
         }
         Bell::UserChanged { user } => inner.poke_local([user].into()),
         Bell::Display { user, display } => {
-            inner.signal_user(&user.clone(), Signal::Display(DisplaySignal { user, display }));
+            inner.show(DisplaySignal { user, display });
         }
         Bell::Session { session, attempt } => {
             let Some(held) = inner.hub.session(session) else { return };
@@ -142,6 +143,31 @@ pub(crate) async fn after_commit(inner: Arc<Inner>, mut committed: mpsc::Receive
             .is_none()
         {
             metrics::counter!("chat_after_commit_dropped_total").increment(1);
+        }
+    }
+}
+
+/// Tells those who watch users what is new about them, one after the other, and lets others run in between.
+pub(crate) async fn tell_news(inner: Arc<Inner>) {
+    let mut since = Instant::now();
+    let mut told = 0_usize;
+    loop {
+        let Some((number, news)) = inner.news.next() else {
+            inner.news.some.notified().await;
+            since = Instant::now();
+            continue;
+        };
+        let (key, delivery) = (news.key(), Delivery::signal(news, &inner.memory));
+        let (SignalKey::Presence(user) | SignalKey::Display(user)) = &key else {
+            continue;
+        };
+        for session in inner.hub.presence().of(user) {
+            session.tell(number, user, key.clone(), &delivery);
+            told += 1;
+            if told.is_multiple_of(16) && since.elapsed() >= inner.limits.fan_out_slice {
+                tokio::task::yield_now().await;
+                since = Instant::now();
+            }
         }
     }
 }

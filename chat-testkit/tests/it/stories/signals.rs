@@ -152,6 +152,55 @@ async fn presence_begins_with_the_state_and_goes_on_with_changes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_watches_before_everything_is_caught_up_gets_the_state_all_the_same() {
+    let house = House::open().await;
+    let mut ana = house.guest("ana").await;
+    group(&mut ana, &["ben"]).await;
+    let mut ben = Wire::dial(&house.connector, Dial::default()).await;
+    ben.hello(Memory::hello_of("ben")).await;
+    ben.done(watch_users(&["ana"])).await;
+    assert_eq!(heard(&mut ben).await, ["ana online: true"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_go_at_once_others_run_while_it_is_told() {
+    let house = House::limited(|limits| {
+        limits.handshakes_per_second = 1_000;
+        limits.fan_out_slice = Duration::ZERO;
+    })
+    .await;
+    let mut watcher = house.guest("watcher").await;
+    let names: Vec<String> = (0..160).map(|n| format!("member {n:03}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for some in names.chunks(40) {
+        group(&mut watcher, some).await;
+    }
+    watcher.done(watch_users(&names)).await;
+    let mut online = Vec::new();
+    for name in &names {
+        online.push(house.guest(name).await);
+    }
+    watcher.drain().await;
+    drop(online);
+    // Their grace ends in one moment. What is written to the watcher meanwhile, turn by turn:
+    let link = watcher.pipe().link();
+    let (before, mut last, mut most) = (link.bytes_to_client(), link.bytes_to_client(), 0);
+    for _ in 0..200 {
+        tokio::time::advance(Duration::from_millis(100)).await;
+        let now = link.bytes_to_client();
+        most = most.max(now - last);
+        last = now;
+    }
+    assert!(
+        most * 4 < last - before,
+        "{most} of {} bytes in one turn",
+        last - before
+    );
+    let told = heard(&mut watcher).await;
+    assert_eq!(told.iter().filter(|told| told.ends_with("online: false")).count(), 160);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_is_replaced_and_ends_with_it() {
     let house = House::open().await;
     let [mut ana, mut ben] = house.guests(["ana", "ben"]).await;

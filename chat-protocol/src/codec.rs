@@ -107,7 +107,15 @@ impl Codec {
     pub fn decode_client(self, bytes: &[u8]) -> Result<ClientFrame, FrameError> {
         let mut reading = Reading::new(Self::DEPTH_MAX, tree::values_max(bytes.len()));
         let tree = self.tree(bytes, &mut reading)?;
-        client_frame(&tree, reading.fault)
+        let frame = client_frame(&tree, reading.fault)?;
+        match frame {
+            ClientFrame::Command { req, .. } if reading.rounded => Err(FrameError::Refused {
+                req,
+                code: ErrorCode::InvalidArgument,
+                message: "a whole number must be below 2^53 and above -2^53: write a larger one as a string".into(),
+            }),
+            frame => Ok(frame),
+        }
     }
 
     /// Reads what a server sent: unknown fields are ignored, unknown kinds and signals kept.

@@ -1,9 +1,13 @@
 //! Reads JSON (RFC 8259) into a tree: no byte order mark, no duplicate key, nothing behind the value.
 
 use super::tree::{Reading, Tree, has_duplicate};
+use crate::id::NUMBER_MAX;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
+
+/// 2^63: integers of less are taken as what they are.
+const INTEGERS_END: f64 = 9_223_372_036_854_775_808.0;
 
 pub(super) fn read<'a>(bytes: &'a [u8], reading: &mut Reading) -> Result<Tree<'a>, Cow<'static, str>> {
     let text = std::str::from_utf8(bytes).map_err(|_| "the frame is not UTF-8")?;
@@ -11,7 +15,44 @@ pub(super) fn read<'a>(bytes: &'a [u8], reading: &mut Reading) -> Result<Tree<'a
     let said = |error: serde_json::Error| Cow::Owned(format!("the frame is not JSON: {error}"));
     let tree = Node { depth: 1, reading }.deserialize(&mut json).map_err(said)?;
     json.end().map_err(said)?;
+    reading.rounded = reading.rounded && has_large_integer(bytes);
     Ok(tree)
+}
+
+/// Whether a valid text holds a whole number, written without fraction and exponent, that no number of ours can be.
+fn has_large_integer(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some(start) = rest.iter().position(|byte| matches!(byte, b'"' | b'-' | b'0'..=b'9')) {
+        let found = &rest[start..];
+        let length = match found[0] {
+            b'"' => string_length(found),
+            _ => found
+                .iter()
+                .take_while(|byte| b"0123456789+-.eE".contains(byte))
+                .count(),
+        };
+        let (found, behind) = found.split_at(length);
+        rest = behind;
+        let digits = found.strip_prefix(b"-").unwrap_or(found);
+        if digits.iter().all(u8::is_ascii_digit) {
+            let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+            if number.is_none_or(|number: u64| number > NUMBER_MAX) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// The length of the string at the beginning, its quotes counted.
+fn string_length(text: &[u8]) -> usize {
+    let mut is_escaped = false;
+    let end = text.iter().skip(1).position(|byte| {
+        let is_end = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_end
+    });
+    end.map_or(text.len(), |end| end + 2)
 }
 
 /// A value; if it is a list or map, it is at `depth`.
@@ -61,6 +102,8 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Tree<'de>, E> {
+        // A float, or a whole number that serde_json rounded to one.
+        self.reading.rounded |= value.abs() >= INTEGERS_END;
         Ok(Tree::Float(value))
     }
 

@@ -264,6 +264,56 @@ fn a_command_with_a_readable_number_is_answered() {
 }
 
 #[test]
+fn whole_numbers_beyond_2_53_are_refused_and_never_rounded() {
+    let read = |number: &str| {
+        let data =
+            format!(r#"{{"conversation":"{ID}","id":"{ID}","content":{{"text":"\\\"","meta":{{"x":[{number}]}}}}}}"#);
+        json(&format!(
+            r#"{{"type":"command","req":7,"command":"message:send","data":{data}}}"#
+        ))
+    };
+    let power = |zeros: usize| format!("1{}", "0".repeat(zeros));
+    for number in [
+        "9007199254740992",
+        "-9007199254740992",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "18446744073709551615",
+        "18446744073709551616",
+        &power(30),
+        &power(300),
+    ] {
+        match read(number) {
+            Err(FrameError::Refused { req: 7, code, message }) => {
+                assert_eq!(code, ErrorCode::InvalidArgument, "{number}");
+                assert!(message.contains("2^53"), "{number}: {message}");
+            }
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    for number in [
+        "9007199254740991",
+        "-9007199254740991",
+        "1e30",
+        "-1.5E+300",
+        "18446744073709551616.0",
+        "\"18446744073709551616\"",
+    ] {
+        assert!(read(number).is_ok(), "{number}: {:?}", read(number));
+    }
+    for value in [json!(u64::MAX), json!(i64::MIN), json!(1_u64 << 53)] {
+        let content = json!({"text": "hi", "meta": {"x": value}});
+        let send = command(
+            "message:send",
+            json!({"conversation": ID, "id": ID, "content": content}),
+        );
+        assert_refused(send, ErrorCode::InvalidArgument, "2^53");
+    }
+    // What is ignored is ignored whatever it is.
+    assert!(json(&format!(r#"{{"type":"ping","x":{}}}"#, power(30))).is_ok());
+}
+
+#[test]
 fn too_deep_a_nesting_is_found_before_anything_recurses_wherever_it_is() {
     for depth in [17, 1_000, 60_000] {
         let (open, close) = ("[".repeat(depth), "]".repeat(depth));

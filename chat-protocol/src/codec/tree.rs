@@ -74,6 +74,8 @@ pub(super) struct Reading {
     values_max: usize,
     values: usize,
     pub(super) fault: Option<Refusal>,
+    /// A whole number outside 64 bits was read as a float.
+    pub(super) rounded: bool,
 }
 
 impl Reading {
@@ -83,6 +85,7 @@ impl Reading {
             values_max,
             values: 0,
             fault: None,
+            rounded: false,
         }
     }
 

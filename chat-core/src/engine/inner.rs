@@ -21,7 +21,7 @@ use crate::transport::Stop;
 use bytes::Bytes;
 use chat_protocol::code::CloseCode;
 use chat_protocol::event::Event;
-use chat_protocol::id::{ConversationId, Epoch, NodeId, SessionId, UserId};
+use chat_protocol::id::{ConversationId, Epoch, NUMBER_MAX, NodeId, SessionId, UserId};
 use chat_protocol::signal::{DisplaySignal, PresenceSignal, Signal};
 use dashmap::DashMap;
 use std::collections::BTreeSet;
@@ -356,12 +356,12 @@ impl Inner {
         }
     }
 
-    /// For how long an identity is still good, if it runs out.
+    /// For how long an identity is still good, if it runs out; no longer than a number of the protocol can say.
     pub(crate) fn time_left(&self, identity: &Identity) -> Option<Duration> {
         let now = self.clock.now();
         identity
             .expires_at
-            .map(|at| Duration::from_millis(at.0.saturating_sub(now.0)))
+            .map(|at| Duration::from_millis(at.0.saturating_sub(now.0).min(NUMBER_MAX)))
     }
 
     /// Keeps a user's display data and tells those who watch them, when it changed.

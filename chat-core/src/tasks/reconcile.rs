@@ -66,13 +66,13 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
 
 /// Makes room when the node's memory runs short: the largest queues give up their events.
 fn shrink(inner: &Inner) {
-    let sessions = inner.hub.all_sessions();
-    let queued: usize = sessions.iter().map(|session| session.queued_bytes()).sum();
-    metrics::gauge!("chat_queued_bytes").set(queued as f64);
+    metrics::gauge!("chat_queued_bytes").set(inner.memory.used() as f64);
     if !inner.memory.is_full() {
         return;
     }
-    let mut by_size: Vec<_> = sessions
+    let mut by_size: Vec<_> = inner
+        .hub
+        .all_sessions()
         .into_iter()
         .map(|session| (session.queued_bytes(), session))
         .collect();

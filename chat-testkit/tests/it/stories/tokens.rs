@@ -58,6 +58,14 @@ async fn warned(wire: &mut Wire) -> (u64, u64) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_for_ages_is_good_for_as_long_as_a_number_can_say() {
+    let (house, _) = house().await;
+    let mut ana = Wire::dial(&house.connector, Dial::default()).await;
+    let welcome = ana.hello(hello(&format!("ana {}", i64::MAX / 1_000))).await;
+    assert_eq!(welcome.expires_in_ms, Some((1 << 53) - 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_is_warned_of_a_minute_before_refused_when_it_ran_out_and_closed_later() {
     let (house, _) = house().await;
     let mut ana = with_token(&house, "ana 90").await;

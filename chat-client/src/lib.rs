@@ -85,6 +85,7 @@ pub use chat_protocol::client_session::{ClientSettings, ClientView, CommandError
 pub use chat_protocol::codec::Codec;
 pub use chat_protocol::command::{Command, Token};
 pub use chat_protocol::event::{Event, EventKind};
+pub use chat_protocol::frame::Outcome;
 pub use chat_protocol::id::{CommandId, ConversationId, MessageId, Seq, UserId};
 pub use chat_protocol::message::{Content, Message};
 pub use client::{Client, Pending, Status};

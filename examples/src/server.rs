@@ -1,6 +1,6 @@
 //! `chat-server` from its first line to its last: a host of the engine, as small as one can be.
 
-use crate::jwt::JwtHooks;
+use crate::jwt::{JwtHooks, SecretKey, ShortKey};
 use crate::lobby;
 use crate::settings::Settings;
 use crate::site::{self, Admits};
@@ -25,6 +25,8 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 pub enum StartError {
     /// Guests on an address that others reach.
     NoKey(SocketAddr),
+    /// The key can be guessed.
+    ShortKey(ShortKey),
     /// The address cannot be listened at.
     Listen(SocketAddr, io::Error),
     /// The engine could not be put together.
@@ -45,6 +47,7 @@ impl std::fmt::Display for StartError {
                  127.0.0.1:{}",
                 address.port()
             ),
+            Self::ShortKey(error) => write!(f, "{error}"),
             Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
                 "somebody listens at {address} already, perhaps another chat-server: stop it, or choose another port \
@@ -71,7 +74,9 @@ impl std::error::Error for StartError {}
 /// # Errors
 /// [`StartError`]; once it has started it does not fail.
 pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-    let admits = match settings.jwt_key {
+    let key = settings.jwt_key.as_ref().map(SecretKey::try_from);
+    let key = key.transpose().map_err(StartError::ShortKey)?;
+    let admits = match key {
         Some(_) => Admits::Tokens,
         None if settings.listen.ip().is_loopback() => Admits::Guests,
         None => return Err(StartError::NoKey(settings.listen)),
@@ -84,10 +89,10 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         .map_err(StartError::Metrics)?;
 
     let builder = Engine::builder().store(MemoryStore::new()).limits(settings.limits());
-    let builder = match &settings.jwt_key {
+    let builder = match &key {
         Some(key) => {
             let (audience, issuer) = (settings.jwt_audience.as_deref(), settings.jwt_issuer.as_deref());
-            builder.hooks(JwtHooks::new(key, audience, issuer))
+            builder.hooks(JwtHooks::new(key, audience, issuer).key_id(settings.jwt_key_id.as_deref()))
         }
         None => builder.hooks(Guests),
     };

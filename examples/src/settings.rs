@@ -1,6 +1,6 @@
 //! Flags and environment of `chat-server`; every flag has a default that is safe on one's own machine.
 
-use crate::jwt::SecretKey;
+use crate::jwt::KeyText;
 use chat_core::Limits;
 use chat_transport_ws::OriginRule;
 use clap::Parser;
@@ -24,7 +24,11 @@ pub struct Settings {
     /// The secret that signs tokens (HS256), at least 32 bytes: prefer the environment, where `ps` does not show it.
     /// Without it guests are admitted by name, on a loopback address only.
     #[arg(long, env = "CHAT_JWT_KEY", hide_env_values = true, value_name = "KEY")]
-    pub jwt_key: Option<SecretKey>,
+    pub jwt_key: Option<KeyText>,
+
+    /// The key's name: a token that names its key in `kid` must name this one. Without it such tokens are refused.
+    #[arg(long, env = "CHAT_JWT_KEY_ID", value_name = "NAME", requires = "jwt_key")]
+    pub jwt_key_id: Option<String>,
 
     /// Admit only tokens for this audience (`aud`).
     #[arg(long, env = "CHAT_JWT_AUDIENCE", value_name = "NAME", requires = "jwt_key")]
@@ -178,7 +182,6 @@ mod tests {
         for flags in [
             ["--sends-per-user", "0"],
             ["--sends-per-user", "5:"],
-            ["--jwt-key", "short"],
             ["--jwt-audience", "chat"],
             ["--listen", "localhost"],
             ["--origin", "https://app.*.com"],

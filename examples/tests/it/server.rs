@@ -71,6 +71,18 @@ fn guests_are_admitted_on_loopback_only() {
 }
 
 #[test]
+fn a_key_that_is_too_short_is_not_printed() {
+    let mut server = Process::start(chat_server("127.0.0.1:0").env("CHAT_JWT_KEY", "my-own-secret"));
+    assert_eq!(server.ended().code(), Some(1));
+    server.notes.wait_for("at least 32 bytes long, this one has 13");
+    assert_eq!(server.notes.count("my-own") + server.output.count("my-own"), 0);
+    // Nor does an empty one open the door to guests.
+    let mut server = Process::start(chat_server("127.0.0.1:0").env("CHAT_JWT_KEY", ""));
+    assert!(!server.ended().success());
+    assert_eq!(server.output.count("Users:"), 0);
+}
+
+#[test]
 fn a_taken_port_gets_a_sentence() {
     let address = free_address();
     let _server = serve(address);

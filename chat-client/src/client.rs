@@ -293,6 +293,13 @@ impl Client {
         look(self.lock().view())
     }
 
+    /// The durable commands that have no definite answer yet, in the order of the calls: a copy.
+    ///
+    /// A command is among them once it is kept, so in a file outbox once it is on disk.
+    pub fn outbox(&self) -> Vec<Command> {
+        self.lock().outbox().cloned().collect()
+    }
+
     /// How many durable commands have no definite answer yet.
     pub fn outbox_len(&self) -> usize {
         self.lock().outbox_len()

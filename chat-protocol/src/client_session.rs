@@ -358,6 +358,11 @@ impl ClientSession {
         self.settings.outbox_commands_max.saturating_sub(self.outbox.len())
     }
 
+    /// The durable commands that have no definite answer yet, in the order in which they were submitted.
+    pub fn outbox(&self) -> impl Iterator<Item = &Command> {
+        self.outbox.commands()
+    }
+
     /// How many durable commands have no definite answer yet.
     pub fn outbox_len(&self) -> usize {
         self.outbox.len()

@@ -51,6 +51,8 @@ async fn a_memory_outbox_that_is_handed_on_does_the_same() {
     drop(ann);
     server.lock().down = false;
     let (ann, _) = server.client("ann", 2).outbox(outbox).start().unwrap();
+    let waiting: Vec<&str> = ann.outbox().iter().map(Command::name).collect();
+    assert_eq!(waiting, ["conversation:join", "message:send"]);
     assert!(ann.synced().await);
     while ann.outbox_len() > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -61,6 +61,13 @@ impl Outbox {
         self.count
     }
 
+    /// All commands, in the order in which they were submitted.
+    pub(super) fn commands(&self) -> impl Iterator<Item = &Command> {
+        let items = self.lanes.values().flat_map(|lane| &lane.items);
+        let ordered: BTreeMap<u64, &Command> = items.map(|item| (item.order, &item.command)).collect();
+        ordered.into_values()
+    }
+
     /// Takes in a command; answers with the length of its lane when it is held there.
     pub(super) fn submit(
         &mut self,

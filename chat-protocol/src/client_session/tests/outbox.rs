@@ -305,6 +305,16 @@ fn a_request_made_before_the_connection_waits_for_it_and_typing_does_not() {
 }
 
 #[test]
+fn what_waits_is_told_in_the_order_of_submission_over_all_conversations() {
+    let mut client = Client::new();
+    for (id, conversation) in [(1, 2), (2, 1), (3, 2)] {
+        client.submit(id.into(), send(conversation, id));
+    }
+    let waiting: Vec<Command> = client.session.outbox().cloned().collect();
+    assert_eq!(waiting, [send(2, 1), send(1, 2), send(2, 3)]);
+}
+
+#[test]
 fn a_stopped_client_keeps_its_outbox_and_ends_its_requests() {
     let mut client = Client::new();
     let conversation = conversation(1);

@@ -9,14 +9,17 @@
 
 mod room;
 mod terminal;
+mod way;
 
-use chat_client::{Client, Outbox, OutboxError, Token, WsConnector};
+use chat_client::protocol::check::{LABEL_BYTES_MAX, is_name};
+use chat_client::{Client, Outbox, OutboxError, Token};
 use clap::Parser;
 use examples::lobby;
 use room::Room;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use terminal::{default_outbox, note, read_lines};
+use way::Way;
 
 #[derive(Parser)]
 #[command(name = "chat", about = "Chat in the terminal")]
@@ -52,12 +55,17 @@ async fn main() -> ExitCode {
 }
 
 async fn run(flags: Flags) -> Result<(), String> {
+    if flags.token.is_none() && !(flags.name.len() <= LABEL_BYTES_MAX && is_name(&flags.name)) {
+        return Err(format!(
+            "--as wants a name: at most {LABEL_BYTES_MAX} bytes in one line, with something visible in it"
+        ));
+    }
     let path = match &flags.outbox {
         Some(path) => path.clone(),
         None => default_outbox(&flags.server, &flags.name)?,
     };
-    let connector = WsConnector::new(&flags.server).map_err(|error| error.to_string())?;
-    let builder = Client::builder(connector).client_info("chat-example", env!("CARGO_PKG_VERSION"));
+    let way = Way::to(&flags.server).map_err(|error| error.to_string())?;
+    let builder = Client::builder(way).client_info("chat-example", env!("CARGO_PKG_VERSION"));
     let builder = builder.settings(|settings| settings.wants = vec!["presence".to_owned()]);
     let builder = match flags.token {
         Some(token) => builder.token(Token(token)),
@@ -72,13 +80,13 @@ async fn run(flags: Flags) -> Result<(), String> {
         ),
         error => format!("{error}"),
     })?;
-    let waiting = client.outbox_len();
+    let mut room = Room::new(client.clone(), lobby::id());
+    let waiting = room.unsent();
     if waiting > 0 {
         note(&format!("{waiting} unsent from last time go out now"));
     }
     note("type a message, or /help");
 
-    let mut room = Room::new(client.clone(), lobby::id());
     room.join();
     let mut lines = read_lines();
     let mut input_open = true;
@@ -106,7 +114,7 @@ async fn run(flags: Flags) -> Result<(), String> {
     // Nobody reads updates any more, and without a reader none are kept.
     drop(updates);
     client.close().await;
-    let left = client.outbox_len();
+    let left = room.unsent();
     if left > 0 {
         note(&format!("{left} not sent yet: they go out at the next start"));
     }

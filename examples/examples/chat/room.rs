@@ -152,10 +152,22 @@ impl Room {
         self.asked.spawn(async { Answer::Posted(pending.await) });
     }
 
-    /// Joins behind whatever waits already; who is a member is told `conflict`, which says nothing new.
+    /// Joins behind whatever waits already, unless a join is there; who is a member is told `conflict`, which says
+    /// nothing new.
     pub fn join(&mut self) {
-        let (conversation, id) = (self.id, self.client.command_id());
-        self.post(ConversationJoin { conversation, id });
+        let conversation = self.id;
+        let is_join =
+            |command: &Command| matches!(command, Command::ConversationJoin(join) if join.conversation == conversation);
+        if !self.client.outbox().iter().any(is_join) {
+            let id = self.client.command_id();
+            self.post(ConversationJoin { conversation, id });
+        }
+    }
+
+    /// How much of what the user said is not sent yet.
+    pub fn unsent(&self) -> usize {
+        let is_own = |command: &&Command| !matches!(command, Command::ConversationJoin(_));
+        self.client.outbox().iter().filter(is_own).count()
     }
 
     fn go(&mut self, id: ConversationId) {

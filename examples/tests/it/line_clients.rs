@@ -123,6 +123,36 @@ fn a_server_killed_and_started_again_gets_what_was_not_sent() {
     assert_eq!(ana.output.count("before"), 0, "the store in memory has forgotten it");
 }
 
+#[test]
+fn starts_without_a_server_say_why_and_leave_one_join_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = free_address();
+    let outbox = folder.path().join("ana");
+    for start in 0..2 {
+        let mut ana = chat("ana", address, folder.path());
+        ana.notes
+            .wait_for(&format!("no connection to ws://{address}/chat: Connection refused"));
+        let line = format!("line {start}");
+        ana.say(&line);
+        wait_for_file(&outbox, |text| text.contains(&line));
+        let unsent = format!("{start} unsent from last time");
+        assert_eq!(ana.notes.count(&unsent), start, "joins are not counted");
+        ana.kill();
+    }
+    let kept = std::fs::read_to_string(&outbox).expect("it is there");
+    assert_eq!(kept.matches("conversation:join").count(), 1, "{kept}");
+}
+
+#[test]
+fn a_name_that_no_server_takes_gets_a_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["", "\u{200b}", "a\nb", "\u{202e}ana", &"x".repeat(65)] {
+        let mut ana = chat(name, free_address(), folder.path());
+        assert_eq!(ana.ended().code(), Some(1), "{name:?}");
+        ana.notes.wait_for("--as wants a name: at most 64 bytes");
+    }
+}
+
 /// Waits until an outbox is as wanted.
 fn wait_for_file(path: &Path, wanted: impl Fn(&str) -> bool) {
     let end = Instant::now() + SOON;

@@ -148,7 +148,7 @@ pub fn check_hello(hello: &Hello) -> Result<(), &'static str> {
         .as_deref()
         .is_some_and(|guest| !label(guest) || !is_name(guest))
     {
-        return Err("guest: must be 1 to 64 bytes with a visible character");
+        return Err("guest: must have 1 to 64 bytes, something visible, no controls, no bidirectional overrides");
     }
     if hello
         .session

@@ -242,7 +242,7 @@ impl Driver {
         }
         let kept = match records.is_empty() {
             true => Ok(()),
-            false => self.keep(records).await,
+            false => self.write(|outbox| outbox.add(records)).await,
         };
         for (ticket, command) in accepted {
             match &kept {
@@ -258,23 +258,30 @@ impl Driver {
         }
     }
 
-    async fn keep(&mut self, records: Vec<Record>) -> Result<(), OutboxError> {
+    /// Writes to the outbox; what waits for a disk does so on a thread of its own.
+    async fn write(
+        &mut self,
+        write: impl FnOnce(&mut OpenOutbox) -> Result<(), OutboxError> + Send + 'static,
+    ) -> Result<(), OutboxError> {
         let mut outbox = self.outbox.take().expect("an outbox comes back from every write");
         let result = if outbox.is_slow() {
-            let written = tokio::task::spawn_blocking(move || (outbox.add(records), outbox)).await;
+            let written = tokio::task::spawn_blocking(move || (write(&mut outbox), outbox)).await;
             let (result, back) = written.expect("writing an outbox does not panic");
             outbox = back;
             result
         } else {
-            outbox.add(records)
+            write(&mut outbox)
         };
         self.outbox = Some(outbox);
         result
     }
 
-    fn note(&mut self, record: Record) {
-        let outbox = self.outbox.as_mut().expect("an outbox comes back from every write");
-        if let Err(error) = outbox.note(record) {
+    async fn note(&mut self, record: Record) {
+        let outbox = self.outbox.as_ref().expect("an outbox comes back from every write");
+        if !outbox.changes(&record) {
+            return;
+        }
+        if let Err(error) = self.write(|outbox| outbox.note(record)).await {
             // What is lost here makes a command go out again, with the id that settles it.
             tracing::warn!(%error, "the outbox cannot be written");
         }
@@ -340,11 +347,11 @@ impl Driver {
                 ClientEffect::Close(code) => self.hang_up(code).await,
                 ClientEffect::FetchToken => self.fetch_token(),
                 ClientEffect::Settled { ticket, result } => {
-                    self.note(Record::Done(ticket));
+                    self.note(Record::Done(ticket)).await;
                     self.answer(ticket, result);
                 }
-                ClientEffect::Redirected { from, to } => self.note(Record::Moved { from, to }),
-                ClientEffect::Identified { user, epoch } => self.note(Record::Known { user, epoch }),
+                ClientEffect::Redirected { from, to } => self.note(Record::Moved { from, to }).await,
+                ClientEffect::Identified { user, epoch } => self.note(Record::Known { user, epoch }).await,
                 ClientEffect::Update(update) => self.update(&update),
                 other => tracing::error!(?other, "an effect that this client does not know"),
             }

@@ -114,7 +114,9 @@ impl Kept {
             Record::Known { user, epoch } => self.known = Some((user, epoch)),
             Record::Moved { from, to } => {
                 for (command, _) in self.commands.values_mut() {
-                    if command.conversation() == Some(from) {
+                    // The command that was answered with another address stays what it was: sent again, it finds the same.
+                    let creates = matches!(command, Command::ConversationCreate(_));
+                    if !creates && command.conversation() == Some(from) {
                         command.readdress(to);
                     }
                 }
@@ -129,6 +131,11 @@ impl Kept {
             Record::Known { user, epoch } => self.known.as_ref() != Some(&(user.clone(), *epoch)),
             Record::Add { .. } | Record::Moved { .. } => true,
         }
+    }
+
+    /// How many [`records`](Self::records) there are.
+    fn len(&self) -> usize {
+        usize::from(self.known.is_some()) + self.commands.len()
     }
 
     /// The shortest list of records that makes this.
@@ -183,11 +190,13 @@ impl OpenOutbox {
         }
     }
 
+    /// Whether a record would change anything.
+    pub(crate) fn changes(&self, record: &Record) -> bool {
+        self.read(|kept| kept.changes(record))
+    }
+
     /// Notes something whose loss would cost nothing but a repetition.
     pub(crate) fn note(&mut self, record: Record) -> Result<(), OutboxError> {
-        if !self.read(|kept| kept.changes(&record)) {
-            return Ok(());
-        }
         match self {
             Self::Memory(kept) => {
                 lock(kept).apply(record);
@@ -197,7 +206,7 @@ impl OpenOutbox {
         }
     }
 
-    /// Whether adding waits for a disk.
+    /// Whether writing waits for a disk.
     pub(crate) fn is_slow(&self) -> bool {
         matches!(self, Self::File(_))
     }

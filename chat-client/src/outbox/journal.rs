@@ -128,7 +128,7 @@ impl Journal {
         for record in records {
             self.kept.apply(record);
         }
-        if self.lines > LINES_MIN && self.lines > 4 * self.kept.records().count() {
+        if self.lines > LINES_MIN && self.lines > 4 * self.kept.len() {
             // What was asked for is written; a long file is no reason to refuse it.
             if let Err(error) = self.rewrite() {
                 tracing::warn!(path = %self.path.display(), %error, "the outbox cannot be made shorter");

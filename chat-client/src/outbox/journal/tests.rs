@@ -165,3 +165,36 @@ fn a_redirected_command_is_read_with_its_new_address() {
         .collect();
     assert_eq!(addresses, [Some(to), Some(conversation(2))]);
 }
+
+#[test]
+fn a_create_that_found_another_conversation_is_sent_again_as_it_was() {
+    let folder = Folder::new();
+    let (from, to) = (conversation(1), conversation(7));
+    let create = ConversationCreate {
+        conversation: from,
+        id: chat_protocol::id::CommandId::from_parts(3, [9; 10]),
+        kind: ConversationKind::Direct,
+        title: None,
+        public: false,
+        history: None,
+        members: vec![UserId::new("ben").unwrap()],
+        meta: None,
+    };
+    let create = Record::Add {
+        ticket: 1,
+        epoch: None,
+        command: create.into(),
+    };
+    let mut journal = folder.open();
+    // Killed before `Done` of the create: its answer comes once more, and says the same.
+    journal
+        .write(vec![create.clone(), add(2), Record::Moved { from, to }], true)
+        .unwrap();
+    drop(journal);
+    let kept = folder.open().kept().restore().commands;
+    let Record::Add { command, .. } = create else {
+        unreachable!("it is made above")
+    };
+    assert_eq!(kept[0].command, command);
+    assert_eq!(kept[1].command.conversation(), Some(to));
+}

@@ -32,16 +32,15 @@ impl ClientBuilder {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        let mut settings = ClientSettings::default();
+        settings.client = Some(client);
         Self {
             connector,
             identity: Identity::Handshake,
             codec: Codec::Json,
             outbox: Outbox::memory(),
             entropy: Entropy::system(),
-            settings: ClientSettings {
-                client: Some(client),
-                ..ClientSettings::default()
-            },
+            settings,
             updates_max: 1_024,
             connect_timeout: Duration::from_secs(10),
         }

@@ -33,6 +33,7 @@ pub use visibility::{Visible, visibility, was_written_after};
 
 /// The bounds that the rules need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RuleLimits {
     /// Members of a group.
     pub group_members_max: u64,

@@ -69,10 +69,7 @@ impl Engine {
     /// # Errors
     /// The store's; then it is unknown whether it was kept.
     pub async fn set_display(&self, user: &UserId, display: serde_json::Value) -> Result<(), StoreError> {
-        let identity = Identity {
-            display: Some(display),
-            ..Identity::new(user.clone())
-        };
+        let identity = Identity::new(user.clone()).with_display(display);
         self.inner.keep_display(&identity).await
     }
 

@@ -89,6 +89,7 @@ pub struct AuthRequest {
 
 /// Who a client is.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Identity {
     /// The host's id of the user.
     pub user: UserId,
@@ -106,6 +107,20 @@ impl Identity {
             display: None,
             expires_at: None,
         }
+    }
+
+    /// Shows this of them to others: at most 1 KiB.
+    #[must_use]
+    pub fn with_display(mut self, display: Value) -> Self {
+        self.display = Some(display);
+        self
+    }
+
+    /// The proof runs out then.
+    #[must_use]
+    pub fn with_expiry(mut self, at: Timestamp) -> Self {
+        self.expires_at = Some(at);
+        self
     }
 }
 
@@ -148,10 +163,7 @@ impl Hooks for Guests {
     async fn authenticate(&self, request: AuthRequest) -> Result<Identity, Refused> {
         let name = request.guest.ok_or_else(|| Refused("give a guest name".to_owned()))?;
         let user = UserId::new(&name).map_err(|error| Refused(error.to_string()))?;
-        Ok(Identity {
-            display: Some(serde_json::json!({ "name": name })),
-            ..Identity::new(user)
-        })
+        Ok(Identity::new(user).with_display(serde_json::json!({ "name": name })))
     }
 
     async fn authorize(&self, _user: &UserId, _command: &Command) -> Result<Authority, Refused> {

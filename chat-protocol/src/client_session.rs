@@ -41,6 +41,7 @@ pub type Ticket = u64;
 
 /// How a client behaves.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ClientSettings {
     /// What software it is.
     pub client: Option<ClientInfo>,

@@ -82,10 +82,11 @@ impl JwtHooks {
         let cut = |name: String| -> String { name.chars().take(NAME_CHARS_MAX).collect() };
         // What is no name is not shown: others see the user's id then.
         let name = claims.name.map(cut).filter(|name| is_name(name));
-        Some(Identity {
-            display: name.map(|name| serde_json::json!({ "name": name })),
-            expires_at: Some(Timestamp(claims.exp.saturating_mul(1000))),
-            ..Identity::new(UserId::new(claims.sub).ok()?)
+        let user = UserId::new(claims.sub).ok()?;
+        let identity = Identity::new(user).with_expiry(Timestamp(claims.exp.saturating_mul(1000)));
+        Some(match name {
+            Some(name) => identity.with_display(serde_json::json!({ "name": name })),
+            None => identity,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// The bounds of a session; the defaults are the ones to run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ServerConfig {
     /// From the connection to the hello; then close 4001.
     pub auth_timeout: Duration,

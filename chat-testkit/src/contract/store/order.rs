@@ -270,10 +270,8 @@ pub async fn nothing_of_a_member_is_stored_after_their_removal(fixture: impl Sto
 pub async fn a_bound_on_members_holds_against_many_who_join_at_once(fixture: impl StoreFixture) {
     let scene = Scene::of(&fixture).await;
     let channel = scene.channel(&["ann"]).await;
-    let limits = RuleLimits {
-        channel_members_max: 5,
-        ..RuleLimits::default()
-    };
+    let mut limits = RuleLimits::default();
+    limits.channel_members_max = 5;
     let mut joins = Vec::new();
     for number in 0..12 {
         let scene = scene.through(if number % 2 == 0 { fixture.store() } else { fixture.another() });

@@ -117,10 +117,7 @@ impl Hooks for Host {
         });
         let (user, seconds) = parts.ok_or_else(|| Refused("not a token of ours".to_owned()))?;
         let at = self.clock.now().0.saturating_add_signed(seconds * 1_000);
-        Ok(Identity {
-            expires_at: Some(Timestamp(at)),
-            ..Identity::new(user)
-        })
+        Ok(Identity::new(user).with_expiry(Timestamp(at)))
     }
 
     async fn authorize(&self, user: &UserId, command: &Command) -> Result<Authority, Refused> {

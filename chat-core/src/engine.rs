@@ -59,6 +59,16 @@ impl Engine {
         self.inner.node
     }
 
+    /// One word for the store in use, such as `memory`.
+    pub fn store_name(&self) -> &'static str {
+        self.inner.store.name()
+    }
+
+    /// One word for the backplane in use, such as `alone`.
+    pub fn backplane_name(&self) -> &'static str {
+        self.inner.backplane.name()
+    }
+
     /// The incarnation of the store's log.
     pub fn epoch(&self) -> Epoch {
         self.inner.epoch()

@@ -129,6 +129,13 @@ impl Hub {
         }
     }
 
+    /// The conversations with a listener, in the order of their ids.
+    pub(crate) fn conversations(&self) -> Vec<ConversationId> {
+        let mut conversations: Vec<_> = self.conversations.iter().map(|listeners| *listeners.key()).collect();
+        conversations.sort_unstable();
+        conversations
+    }
+
     pub(crate) fn conversation_count(&self) -> usize {
         self.conversations.len()
     }

@@ -47,7 +47,8 @@ use thiserror::Error;
 /// * **A user's revision** is raised in the transaction that changes their marks, mute, archive or membership; not by
 ///   a message, which moves its sender's read mark all the same.
 /// * **Horizon.** [`heads_changed_since`](Store::heads_changed_since) never misses a commit: what commits late is in
-///   the answer of a later call, however its timestamps lie. It may tell a change twice.
+///   the answer of a later call, however its timestamps lie. It may tell a change twice. Asked with a horizon of
+///   another incarnation it answers anyhow, or [`StoreError::Corrupt`]: the reader begins anew.
 /// * **The store's clock** stamps events and leases. No node's clock decides anything.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -413,12 +414,8 @@ pub enum InboxChange {
 pub enum InboxChanged {
     /// It changed.
     Changed {
-        /// The user's revision now.
-        revision: Revision,
         /// The user's marks now.
         marks: Marks,
-        /// The revision of all marks in the conversation now.
-        marks_revision: Revision,
         /// What kind of conversation it is.
         kind: ConversationKind,
         /// Its members now.

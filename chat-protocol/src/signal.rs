@@ -46,7 +46,7 @@ pub struct PresenceSignal {
     pub as_of: Timestamp,
 }
 
-/// A member's marks.
+/// A member's marks. Marks only grow: of what a signal and a list say, the higher is the newer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarksSignal {
     /// Where.

@@ -130,16 +130,14 @@ impl State {
             member.marks = marks.clone();
             place.marks_revision = place.marks_revision.next();
         }
-        let (marks_revision, kind) = (place.marks_revision, place.conversation.kind.clone());
+        let kind = place.conversation.kind.clone();
         let member_count = place.conversation.member_count;
         let revision = self.raise_revision(user);
         if let Some(member) = self.places.get_mut(&conversation).and_then(|p| p.members.get_mut(user)) {
             member.revision = revision;
         }
         InboxChanged::Changed {
-            revision,
             marks,
-            marks_revision,
             kind,
             member_count,
         }

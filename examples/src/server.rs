@@ -103,7 +103,7 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
     config.origins.clone_from(&settings.origins);
     let router = site::router(&engine, config, metrics.clone(), admits);
     // Whoever started the server may have stopped reading; that is no reason not to serve.
-    let _ = greet(&mut out, address, admits);
+    let _ = greet(&mut out, address, engine.store_name(), admits);
 
     let upkeep = async || -> Infallible {
         let mut ticks = interval(METRICS_UPKEEP);
@@ -129,12 +129,17 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
     Ok(())
 }
 
-fn greet(out: &mut impl Write, address: SocketAddr, admits: Admits) -> io::Result<()> {
+fn greet(out: &mut impl Write, address: SocketAddr, store: &str, admits: Admits) -> io::Result<()> {
     writeln!(
         out,
         "Chat:  http://{address}/  (open it in two tabs; the socket is ws://{address}/chat)"
     )?;
-    writeln!(out, "Store: memory: forgets everything when it stops")?;
+    let lasts = if store == "memory" {
+        ": forgets everything when it stops"
+    } else {
+        ""
+    };
+    writeln!(out, "Store: {store}{lasts}")?;
     match admits {
         Admits::Guests => {
             writeln!(out, "Users: guests, by any name they choose")?;

@@ -136,6 +136,8 @@ impl Inner {
             tasks: TaskTracker::new(),
             ended: CancellationToken::new(),
         });
+        let (store, backplane) = (inner.store.name(), inner.backplane.name());
+        tracing::info!(%node, store, backplane, "a node starts");
         inner.spawn_loop(bells::publish(inner.clone(), bells_out));
         inner.spawn_loop(bells::hear(inner.clone()));
         inner.spawn_loop(bells::keep_interest(inner.clone()));
@@ -198,6 +200,7 @@ impl Inner {
             session.end(CloseCode::Restart, "restart");
         }
         self.hub.forget_delivered();
+        self.reconcile_now.notify_one();
     }
 
     /// What a read finds, as far as it is of the incarnation that this node is at.

@@ -176,7 +176,12 @@ impl Task {
             self.ring(&events);
             self.deliver(events, Origin::Here).await;
         }
-        true
+        // A batch of repetitions may tell of a head of which this node has heard nothing yet.
+        let delivered = inner
+            .hub
+            .receivers(self.conversation)
+            .and_then(|(_, delivered)| delivered);
+        delivered.is_none_or(|delivered| delivered == appended.head)
     }
 
     /// The planted bug: answers "stored" whatever the store says.

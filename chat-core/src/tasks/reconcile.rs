@@ -2,8 +2,9 @@
 
 use crate::engine::Inner;
 use crate::presence;
-use crate::store::Horizon;
+use crate::store::{Horizon, StoreError};
 use crate::tasks::conversation::Input;
+use chat_protocol::id::ConversationId;
 use chat_protocol::planted::{Bug, is_planted};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ const EARLY: Duration = Duration::from_millis(100);
 pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
     // Conversations whose task had too much to do to be asked.
     let mut unasked = BTreeSet::new();
+    let (mut epoch, mut alive) = (inner.epoch(), true);
     loop {
         tokio::select! {
             biased;
@@ -29,15 +31,30 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
         inner.rates.sweep();
         inner.admission.sweep();
         shrink(&inner);
+        watch_backplane(&inner, &mut alive);
         if is_planted(Bug::NoReconcile) {
             continue;
         }
         loop {
+            if epoch != inner.epoch() {
+                // The horizon is of a log that is gone.
+                let now = inner.epoch();
+                match timeout(inner.limits.store_timeout, begin_anew(&inner, &mut unasked)).await {
+                    Ok(Ok(begun)) => (epoch, horizon) = (now, begun),
+                    Ok(Err(_)) | Err(_) => break,
+                }
+            }
             let asked = inner.store.heads_changed_since(Some(&horizon), CHANGES_MAX);
             let changes = match timeout(inner.limits.store_timeout, asked).await {
                 Ok(Ok(changes)) => changes,
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "reconcile: the store did not answer");
+                    if matches!(error, StoreError::Corrupt(_))
+                        && let Ok(Ok(identity)) = timeout(inner.limits.store_timeout, inner.store.identity()).await
+                    {
+                        // It may be that it does not know the horizon of another incarnation.
+                        inner.saw_epoch(identity.epoch).await;
+                    }
                     break;
                 }
                 Err(_) => {
@@ -45,7 +62,9 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
                     break;
                 }
             };
-            inner.saw_epoch(changes.epoch).await;
+            if !inner.saw_epoch(changes.epoch).await || changes.epoch != epoch {
+                break;
+            }
             let changes = changes.value;
             for head in &changes.heads {
                 // Also when a first listener is about to say where delivery begins: it may have read an older head.
@@ -61,6 +80,33 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
             }
         }
         unasked.retain(|conversation| !inner.nudge(*conversation, Input::Look));
+    }
+}
+
+/// A horizon of the log that is now, and which conversations have gone on beyond what this node delivered of them.
+async fn begin_anew(inner: &Inner, unasked: &mut BTreeSet<ConversationId>) -> Result<Horizon, StoreError> {
+    let changes = inner.read(inner.store.heads_changed_since(None, 1)).await?;
+    let heads = inner.read(inner.store.heads(&inner.hub.conversations())).await?;
+    for head in heads {
+        let receivers = inner.hub.receivers(head.conversation);
+        if receivers.is_some_and(|(_, delivered)| delivered != Some(head.position)) {
+            unasked.insert(head.conversation);
+        }
+    }
+    for session in inner.hub.all_sessions() {
+        session.poke();
+    }
+    Ok(changes.horizon)
+}
+
+/// Says when the backplane goes and comes back; a node serves without it.
+fn watch_backplane(inner: &Inner, alive: &mut bool) {
+    let is_alive = inner.backplane.is_alive();
+    metrics::gauge!("chat_backplane_alive").set(if is_alive { 1.0 } else { 0.0 });
+    match (std::mem::replace(alive, is_alive), is_alive) {
+        (true, false) => tracing::warn!("the backplane is gone: what other nodes do is seen a few seconds later"),
+        (false, true) => tracing::info!("the backplane is back"),
+        (true, true) | (false, false) => {}
     }
 }
 

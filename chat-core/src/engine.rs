@@ -95,7 +95,9 @@ impl Engine {
         self.inner.ring_look(conversation);
     }
 
-    /// Ends every session of a user, on every node: after a ban or a changed password.
+    /// Ends every session of a user: after a ban or a changed password. On this node at once and surely; the others are
+    /// rung once, and one that does not hear the bell ends nothing before the user's proof runs out. A host that cannot
+    /// wait for that calls this on every node, as often as it likes.
     pub fn revoke(&self, user: &UserId) {
         self.inner.revoke_local(user);
         self.inner.ring_revoked(user);

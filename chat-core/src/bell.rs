@@ -64,10 +64,13 @@ pub enum Bell {
         /// The attempt that attached.
         attempt: u64,
     },
-    /// The host revoked every session of a user; on the user's topic.
+    /// The host revoked every session that a user had; on the user's topic, and again for a while.
     Revoked {
         /// Whose.
         user: UserId,
+        /// How long ago: sessions that began since are none of those.
+        #[serde(default)]
+        ago_ms: u64,
     },
     /// Who is on which node; on the nodes' topic.
     Presence(PresenceBell),

@@ -96,11 +96,10 @@ impl Engine {
     }
 
     /// Ends every session of a user: after a ban or a changed password. On this node at once and surely; the others are
-    /// rung once, and one that does not hear the bell ends nothing before the user's proof runs out. A host that cannot
-    /// wait for that calls this on every node, as often as it likes.
+    /// rung, again and again for two lives of a lease; one that hears nothing for so long ends nothing before the user's
+    /// proof runs out. A host that cannot wait for that calls this on every node.
     pub fn revoke(&self, user: &UserId) {
-        self.inner.revoke_local(user);
-        self.inner.ring_revoked(user);
+        self.inner.revoke(user);
     }
 
     /// What changed since a horizon, for a host that must miss nothing; without one, only where the horizon is now.

@@ -59,6 +59,8 @@ pub(crate) struct Session {
     pub(crate) outlet: Arc<dyn Outlet>,
     who: OnceLock<Who>,
     state: Mutex<State>,
+    /// When it began.
+    pub(crate) since: Instant,
     /// Wakes the session's task: something waits for the socket, or it has to end.
     pub(crate) wake: Notify,
     /// Wakes the session's feed: room in the queue, or something to read from the store.
@@ -167,6 +169,7 @@ impl Session {
                 progress: Instant::now(),
                 saw_no_memory: false,
             }),
+            since: Instant::now(),
             wake: Notify::new(),
             feed: Notify::new(),
         })

@@ -262,7 +262,10 @@ mod tests {
                 session: SessionId::from_parts(1, [4; 10]),
                 attempt: u64::MAX,
             },
-            Bell::Revoked { user: user.clone() },
+            Bell::Revoked {
+                user: user.clone(),
+                ago_ms: 7,
+            },
             Bell::Presence(PresenceBell::Changed {
                 version: 1,
                 digest,

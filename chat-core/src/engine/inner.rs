@@ -24,7 +24,7 @@ use chat_protocol::event::Event;
 use chat_protocol::id::{ConversationId, Epoch, NUMBER_MAX, NodeId, SessionId, UserId};
 use chat_protocol::signal::{DisplaySignal, PresenceSignal, Signal};
 use dashmap::DashMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     /// Wakes reconcile: bells may have been missed.
     pub(crate) reconcile_now: Notify,
     epoch: Mutex<Epoch>,
+    /// Whose sessions the host revoked of late, and when.
+    revoked: Mutex<BTreeMap<UserId, Instant>>,
     /// Held while the store is asked which epoch holds.
     epoch_turn: tokio::sync::Mutex<()>,
     serials: AtomicU64,
@@ -104,6 +106,7 @@ impl Inner {
         let inner = Arc::new(Self {
             bell_codec,
             epoch: Mutex::new(identity.epoch),
+            revoked: Mutex::default(),
             epoch_turn: tokio::sync::Mutex::default(),
             presence: Mutex::new(Presence::new(node, times, part_bytes, started.into_std(), now)),
             news: News::default(),
@@ -290,9 +293,28 @@ impl Inner {
         self.ring_bell(Topic::Nodes, &Bell::Session { session, attempt });
     }
 
-    pub(crate) fn ring_revoked(&self, user: &UserId) {
+    /// Ends a user's sessions everywhere: rung now, and again with every reconcile for two lives of a lease.
+    pub(crate) fn revoke(&self, user: &UserId) {
+        self.revoke_local(user, Duration::ZERO);
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.insert(user.clone(), Instant::now());
+        drop(revoked);
+        self.ring_revoked(user, Duration::ZERO);
+    }
+
+    pub(crate) fn ring_revoked_again(&self) {
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.retain(|_, at| at.elapsed() <= self.limits.lease_ttl * 2);
+        for (user, at) in &*revoked {
+            self.ring_revoked(user, at.elapsed());
+        }
+    }
+
+    fn ring_revoked(&self, user: &UserId, ago: Duration) {
         let topic = bell::topic_of_user(user, self.limits.topics);
-        self.ring_bell(topic, &Bell::Revoked { user: user.clone() });
+        let ago_ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+        let user = user.clone();
+        self.ring_bell(topic, &Bell::Revoked { user, ago_ms });
     }
 
     /// A bell that only says "look": its position is beyond what any node has delivered.
@@ -328,8 +350,14 @@ impl Inner {
         }
     }
 
-    pub(crate) fn revoke_local(&self, user: &UserId) {
-        for session in self.hub.sessions_of(user) {
+    /// Ends the sessions that a user had so long ago.
+    pub(crate) fn revoke_local(&self, user: &UserId, ago: Duration) {
+        for session in self
+            .hub
+            .sessions_of(user)
+            .into_iter()
+            .filter(|s| s.since.elapsed() >= ago)
+        {
             session.end(REVOKED.0, REVOKED.1);
         }
     }

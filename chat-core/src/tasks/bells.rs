@@ -94,7 +94,7 @@ fn heard(inner: &Arc<Inner>, node: NodeId, bell: Bell) {
                 inner.ring_session(session, own);
             }
         }
-        Bell::Revoked { user } => inner.revoke_local(&user),
+        Bell::Revoked { user, ago_ms } => inner.revoke_local(&user, Duration::from_millis(ago_ms)),
         Bell::Presence(bell) => {
             inner.presence(presence::Input::Bell(node, bell));
         }

@@ -32,6 +32,7 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
         inner.admission.sweep();
         shrink(&inner);
         watch_backplane(&inner, &mut alive);
+        inner.ring_revoked_again();
         if is_planted(Bug::NoReconcile) {
             continue;
         }

@@ -212,3 +212,18 @@ async fn the_same_id_at_two_nodes_at_once_is_stored_once() {
         assert_eq!(events(&wire.drain().await).len(), 5);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_whose_bell_is_lost_is_rung_again_and_spares_who_came_back() {
+    let hub = Hub::new(1);
+    let houses = two_nodes(&hub).await;
+    let mut ben = houses[1].guest("ben").await;
+    sleep(Duration::from_secs(1)).await;
+    hub.mute_all(true);
+    houses[0].engine.revoke(&user("ben"));
+    sleep(Duration::from_secs(1)).await;
+    let mut again = houses[1].guest("ben").await;
+    hub.mute_all(false);
+    assert_eq!(ben.closed().await, CloseCode::SessionRevoked);
+    assert_eq!(again.drain_for(Duration::from_secs(30)).await, []);
+}

@@ -19,7 +19,9 @@ const CREATED_WITH: usize = 50;
 
 /// Serves on a free loopback port until the process ends; the conversations are there with all their members.
 pub async fn serve(shape: Shape) -> Result<(), Box<dyn Error>> {
-    let transport = WsTransport::new((Ipv4Addr::LOCALHOST, 0).into(), WsConfig::default());
+    let mut config = WsConfig::default();
+    config.handshakes_per_address_max = config.handshakes_max;
+    let transport = WsTransport::new((Ipv4Addr::LOCALHOST, 0).into(), config);
     let engine = Engine::builder()
         .store(MemoryStore::new())
         .hooks(Guests)

@@ -46,7 +46,7 @@ impl CommandError {
             retry_after: Some(retry_after),
             ..Self::new(
                 ErrorCode::RateLimited,
-                "too many too fast: send it again after retry_after_ms",
+                "too many, too fast: send it again after retry_after_ms",
             )
         }
     }

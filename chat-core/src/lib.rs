@@ -68,7 +68,7 @@ pub use chat_protocol::id::{
 pub use chat_protocol::message::{Attachment, Content, Message, Reaction};
 pub use chat_protocol::signal::{PresenceSignal as Presence, Signal};
 pub use chat_protocol::{
-    check, client_session, code, codec, command, event, frame, id, message, server_session, signal,
+    budget, check, client_session, code, codec, command, event, frame, id, message, server_session, signal,
 };
 pub use clock::{Clock, SystemClock};
 pub use engine::{Acceptor, Act, BuildError, Builder, Engine};

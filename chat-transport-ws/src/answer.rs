@@ -1,12 +1,15 @@
 //! The HTTP answers to what is no good handshake: a status, the header that says what is right, and a sentence.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use std::time::Duration;
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Says no in HTTP.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,6 +63,24 @@ impl Answer {
         Self::new(StatusCode::URI_TOO_LONG, "the address is longer than 2048 bytes")
     }
 
+    pub fn head_too_large() -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "the head of a request is at most 8 KiB and 64 headers",
+        )
+    }
+
+    pub fn http2() -> Self {
+        Self::new(
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            "HTTP/2 is not spoken here: a WebSocket begins with HTTP/1.1",
+        )
+    }
+
+    pub fn tls() -> Self {
+        Self::bad_request("TLS is not spoken here: connect by ws:// or http://, or to a proxy that has the certificate")
+    }
+
     pub fn not_found(path: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, wrong_path(path))
     }
@@ -74,12 +95,28 @@ impl Answer {
         .with(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
+    /// The whole answer as it travels, for who never got as far as a request.
+    pub fn into_bytes(self) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_slice(format!("HTTP/1.1 {}\r\n", self.status).as_bytes());
+        for (name, value) in &self.headers {
+            bytes.put_slice(format!("{name}: ").as_bytes());
+            bytes.put_slice(value.as_bytes());
+            bytes.put_slice(b"\r\n");
+        }
+        let body = format!("{}\n", self.sentence);
+        let length = body.len();
+        let rest = format!("{CONTENT_TYPE}: {TEXT}\r\n{CONTENT_LENGTH}: {length}\r\n\r\n{body}");
+        bytes.put_slice(rest.as_bytes());
+        bytes.freeze()
+    }
+
     pub fn into_response(self) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::from(format!("{}\n", self.sentence)));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.extend(self.headers);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
         response
     }
 }

@@ -22,14 +22,28 @@ pub struct WsConfig {
     pub path: String,
     /// Which pages may connect, others get 403; none means those of the same host only. Default none.
     pub origins: Vec<OriginRule>,
-    /// From accepting a socket to the end of its handshake; then it is closed. Default 5 s.
+    /// From accepting a socket to the last byte of its request's head; then it is closed. Default 5 s.
     pub handshake_timeout: Duration,
-    /// Sockets in their handshake; when there are as many, further ones wait in the system's queue. Default 1,024.
+    /// From then on to the last byte of an HTTP answer; what its reader has not taken by then is cut off. Default 5 s.
+    pub answer_timeout: Duration,
+    /// Sockets that are no WebSocket yet; when there are as many, further ones wait in the system's queue. Default 1,024.
     pub handshakes_max: usize,
-    /// The longest frame and the longest message in bytes, over it 1009. Default 64 KiB.
+    /// How many of them one address may hold; a further one is answered 503 at once. Default 64.
+    pub handshakes_per_address_max: usize,
+    /// The longest first message in bytes, over it 1009 at its header. It is the hello, and nobody has said yet who they
+    /// are. Default 8 KiB.
+    pub first_message_max: usize,
+    /// The longest frame and the longest message in bytes, over it 1009 at the header. Default 64 KiB.
     pub message_max: usize,
     /// From the first to the last fragment of a message, then 4006. Default 10 s.
     pub assembly_timeout: Duration,
+    /// Fragments of one message; a further one is 1009. Default 1,024.
+    pub fragments_max: usize,
+    /// Bytes a second of what is no message: the headers of frames, pings, pongs. Over it the socket is read more
+    /// slowly; the bytes of messages have their budget in the session. Default 16 KiB.
+    pub overhead_bytes_per_second: u32,
+    /// As many of these bytes at once. Default 64 KiB.
+    pub overhead_bytes_burst: u32,
     /// Pings and pongs in a row, one more each second; then 4004. Default 32.
     pub pings_max: u32,
     /// How long a closing connection is read, so that the close code reaches its peer. Default 1 s.
@@ -47,9 +61,15 @@ impl Default for WsConfig {
             path: "/chat".to_owned(),
             origins: Vec::new(),
             handshake_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(5),
             handshakes_max: 1024,
+            handshakes_per_address_max: 64,
+            first_message_max: 8 * 1024,
             message_max: 64 * 1024,
             assembly_timeout: Duration::from_secs(10),
+            fragments_max: 1024,
+            overhead_bytes_per_second: 16 * 1024,
+            overhead_bytes_burst: 64 * 1024,
             pings_max: 32,
             linger_timeout: Duration::from_secs(1),
             linger_bytes_max: 256 * 1024,
@@ -65,10 +85,17 @@ impl WsConfig {
             let sentence = format!("`{}` is no path: write it like `/chat`", self.path);
             return Err(TransportError::Config(sentence));
         }
-        if self.message_max == 0 || self.handshakes_max == 0 || self.write_buffer == 0 {
-            return Err(TransportError::Config(
-                "message_max, handshakes_max and write_buffer must be more than 0".to_owned(),
-            ));
+        for (name, bound) in [
+            ("handshakes_max", self.handshakes_max),
+            ("handshakes_per_address_max", self.handshakes_per_address_max),
+            ("first_message_max", self.first_message_max),
+            ("message_max", self.message_max),
+            ("fragments_max", self.fragments_max),
+            ("write_buffer", self.write_buffer),
+        ] {
+            if bound == 0 {
+                return Err(TransportError::Config(format!("{name} must be more than 0")));
+            }
         }
         Ok(())
     }

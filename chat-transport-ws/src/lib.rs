@@ -2,6 +2,7 @@
 //!
 //! * [`WsTransport`] listens by itself: give it to the engine's builder.
 //! * [`WsService`] is mounted in the host's own server, behind its middleware.
+//! * [`serve_http`] is a server for hosts that have pages beside the WebSocket and no server of their own.
 //!
 //! Both let in by the same rules ([`WsConfig`]). Subprotocols: `chat.v1.json` (text frames, also when none is asked
 //! for) and `chat.v1.msgpack` (binary frames). Every faulty handshake gets an HTTP answer and every broken rule a
@@ -9,12 +10,15 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod attended;
 mod config;
 mod framing;
 mod handshake;
 mod listener;
 mod origin;
+mod places;
 mod reader;
+mod serve;
 mod service;
 mod socket;
 mod upgrade;
@@ -24,4 +28,5 @@ pub use config::WsConfig;
 pub use framing::FRAMING;
 pub use listener::WsTransport;
 pub use origin::{OriginError, OriginRule};
+pub use serve::serve_http;
 pub use service::WsService;

@@ -7,7 +7,7 @@ use thiserror::Error;
 /// One entry of the allow-list: `https://app.example.com`, `https://*.example.com`, `*.example.com`.
 ///
 /// `*.` stands for one or more whole labels and never for the bare domain; without a scheme, `http` and `https` both
-/// match. A port is the scheme's own unless it is written.
+/// match; a single word other than `localhost` needs a scheme or a port. A port is the scheme's own unless it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginRule {
     scheme: Option<String>,
@@ -37,6 +37,12 @@ impl FromStr for OriginRule {
         };
         let (host, port) = split_authority(authority).ok_or_else(error)?;
         if host.contains('*') || scheme.as_deref().is_some_and(|scheme| !is_scheme(scheme)) {
+            return Err(error());
+        }
+        // One word is a mistake sooner than a host: whoever means a host says so by a scheme or a port.
+        let is_word =
+            scheme.is_none() && port.is_none() && !any_label && !host.contains(['.', ':']) && host != "localhost";
+        if is_word {
             return Err(error());
         }
         let port = port.or_else(|| default_port(scheme.as_deref()?));
@@ -239,8 +245,12 @@ mod tests {
             "https://a:b",
             "*.*.com",
             "://x",
+            "nonsense",
         ] {
             assert!(text.parse::<OriginRule>().is_err(), "{text}");
+        }
+        for text in ["localhost", "intranet:8080", "http://intranet", "*.internal", "[::1]"] {
+            assert!(text.parse::<OriginRule>().is_ok(), "{text}");
         }
         let rule: OriginRule = "https://*.Example.com".parse().expect("a rule");
         assert_eq!(rule.to_string(), "https://*.example.com");

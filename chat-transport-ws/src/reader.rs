@@ -14,11 +14,28 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{self, Control, Dat
 #[derive(Debug)]
 pub(crate) struct Reader {
     kind: Data,
-    message_max: usize,
+    bounds: ReaderBounds,
+    /// No message has come yet: the first one has a bound of its own.
+    is_first: bool,
     /// The frame whose payload is awaited.
     awaited: Option<Awaited>,
     /// The fragments so far of a message that is not whole yet.
     fragments: Option<BytesMut>,
+    /// How many frames they came in.
+    fragments_count: usize,
+    /// Bytes that were taken and are in no message.
+    overhead: usize,
+}
+
+/// What a reader takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReaderBounds {
+    /// Bytes of the first message.
+    pub first_message_max: usize,
+    /// Bytes of every later one.
+    pub message_max: usize,
+    /// Frames of one message.
+    pub fragments_max: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,13 +68,21 @@ type Broken = (CloseCode, &'static str);
 
 impl Reader {
     /// A reader of text or binary messages.
-    pub fn new(is_text: bool, message_max: usize) -> Self {
+    pub fn new(is_text: bool, bounds: ReaderBounds) -> Self {
         Self {
             kind: if is_text { Data::Text } else { Data::Binary },
-            message_max,
+            bounds,
+            is_first: true,
             awaited: None,
             fragments: None,
+            fragments_count: 0,
+            overhead: 0,
         }
+    }
+
+    /// How many bytes were taken since the last time that are in no message: headers and control frames.
+    pub fn take_overhead(&mut self) -> usize {
+        std::mem::take(&mut self.overhead)
     }
 
     /// Whether a fragmented message has begun and not ended.
@@ -89,6 +114,9 @@ impl Reader {
                 self.awaited = Some(frame);
                 return Ok(Step::More);
             }
+            if !is_data(frame.opcode) {
+                self.overhead += frame.length;
+            }
             let mut payload = input.split_to(frame.length);
             unmask(&mut payload, frame.mask);
             match frame.opcode {
@@ -97,6 +125,7 @@ impl Reader {
                 OpCode::Control(_) => return Ok(Step::Pong),
                 OpCode::Data(_) => {
                     if let Some(message) = self.assemble(payload, frame.is_final)? {
+                        self.is_first = false;
                         return Ok(Step::Message(message));
                     }
                 }
@@ -105,7 +134,7 @@ impl Reader {
     }
 
     /// Reads and judges a header, before anything of its payload is kept.
-    fn header(&self, input: &mut BytesMut) -> Result<Option<Awaited>, Broken> {
+    fn header(&mut self, input: &mut BytesMut) -> Result<Option<Awaited>, Broken> {
         // Judged before the rest of the header has come: who speaks something else may never send it.
         if let [first, second, ..] = input[..] {
             if first & 0x70 != 0 {
@@ -145,10 +174,28 @@ impl Reader {
             OpCode::Data(_) => {}
         }
         let before = self.fragments.as_ref().map_or(0, BytesMut::len);
-        let fits = usize::try_from(length).is_ok_and(|length| length <= self.message_max - before);
+        let (max, sentence) = match self.is_first {
+            true => (
+                self.bounds.first_message_max,
+                "the first message, hello, is over its limit",
+            ),
+            false => (self.bounds.message_max, "a message is over the limit"),
+        };
+        let fits = usize::try_from(length).is_ok_and(|length| length <= max.saturating_sub(before));
         if is_data(header.opcode) && !fits {
-            return Err((CloseCode::TooBig, "a message is over the limit"));
+            return Err((CloseCode::TooBig, sentence));
         }
+        if is_data(header.opcode) {
+            self.fragments_count = if self.fragments.is_some() {
+                self.fragments_count + 1
+            } else {
+                1
+            };
+            if self.fragments_count > self.bounds.fragments_max {
+                return Err((CloseCode::TooBig, "a message is in too many fragments"));
+            }
+        }
+        self.overhead += header.len(length);
         input.advance(header.len(length));
         Ok(Some(Awaited {
             opcode: header.opcode,

@@ -51,6 +51,11 @@ impl Socket {
         }
     }
 
+    /// Reads what is there, if something is.
+    pub fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        self.0.try_read_buf(buffer)
+    }
+
     /// Writes what the socket takes; a single slice, the usual case, by the cheaper system call.
     pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {

@@ -1,6 +1,7 @@
 //! From a good handshake to a running session: what the service and the listener share.
 
 use crate::answer::{Answer, wrong_path};
+use crate::attended::Attended;
 use crate::config::WsConfig;
 use crate::framing::FRAMING;
 use crate::handshake::{Accepted, judge};
@@ -147,8 +148,8 @@ fn open(
 /// The socket under an upgraded stream and what was read behind the handshake; the stream itself if it is no socket.
 fn plain(upgraded: Upgraded) -> Result<(Socket, Bytes), Upgraded> {
     // Our own listener; a host on plain hyper; a host on hyper-util's `auto`, such as axum.
-    let upgraded = match upgraded.downcast::<TokioIo<Socket>>() {
-        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
+    let upgraded = match upgraded.downcast::<TokioIo<Attended>>() {
+        Ok(parts) => return Ok((parts.io.into_inner().socket, parts.read_buf)),
         Err(upgraded) => upgraded,
     };
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {

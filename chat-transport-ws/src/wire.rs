@@ -2,10 +2,11 @@
 
 use crate::config::WsConfig;
 use crate::framing::{FRAMING, close_answer, pong};
-use crate::reader::{Reader, Step};
+use crate::reader::{Reader, ReaderBounds, Step};
 use crate::socket::{READ_BYTES, Socket};
 use async_trait::async_trait;
 use bytes::BytesMut;
+use chat_core::budget::Budget;
 use chat_core::code::CloseCode;
 use chat_core::codec::Codec;
 use chat_core::transport::{Framing, Incoming, Outlet, Received};
@@ -68,7 +69,10 @@ pub(crate) struct WsIncoming {
     source: Source,
     buffer: BytesMut,
     reader: Reader,
-    pings: Allowance,
+    /// Pings and pongs; over it the connection is closed.
+    pings: Budget,
+    /// Bytes in no message; over it the socket is read more slowly.
+    overhead: Budget,
     assembly_timeout: Duration,
     /// When the message that is being assembled must be whole.
     whole_by: Option<Instant>,
@@ -84,8 +88,16 @@ impl WsIncoming {
         Self {
             source,
             buffer: BytesMut::from(behind_handshake),
-            reader: Reader::new(codec.is_text(), config.message_max),
-            pings: Allowance::new(config.pings_max),
+            reader: Reader::new(
+                codec.is_text(),
+                ReaderBounds {
+                    first_message_max: config.first_message_max.min(config.message_max),
+                    message_max: config.message_max,
+                    fragments_max: config.fragments_max,
+                },
+            ),
+            pings: Budget::new(1, config.pings_max),
+            overhead: Budget::new(config.overhead_bytes_per_second, config.overhead_bytes_burst),
             assembly_timeout: config.assembly_timeout,
             whole_by: None,
             is_over: false,
@@ -94,7 +106,11 @@ impl WsIncoming {
         }
     }
 
+    /// Reads what has come, once nothing is owed for what came before.
     async fn fill(&mut self) -> io::Result<usize> {
+        if let Some(until) = self.overhead.owes_until(Instant::now().into_std()) {
+            sleep_until(Instant::from_std(until)).await;
+        }
         poll_fn(|context| self.source.poll_fill(context, &mut self.buffer)).await
     }
 
@@ -124,12 +140,16 @@ impl Incoming for WsIncoming {
         let flood = Received::Violation(CloseCode::RateLimited, "too many pings");
         let late = Received::Violation(CloseCode::AssemblyTimeout, "a fragmented message took too long");
         loop {
-            match self.reader.step(&mut self.buffer) {
+            let step = self.reader.step(&mut self.buffer);
+            let now = Instant::now().into_std();
+            let overhead = self.reader.take_overhead();
+            self.overhead.charge(u32::try_from(overhead).unwrap_or(u32::MAX), now);
+            match step {
                 Step::Message(message) => {
                     self.whole_by = None;
                     return Received::Frame(message);
                 }
-                Step::Ping(_) | Step::Pong if !self.pings.take() => return self.over(flood),
+                Step::Ping(_) | Step::Pong if self.pings.take(1, now).is_err() => return self.over(flood),
                 Step::Ping(payload) => return Received::Answer(pong(&payload)),
                 Step::Pong => continue,
                 Step::Close(number) => return self.over(Received::Closed(Some(close_answer(number)))),
@@ -165,38 +185,6 @@ impl Incoming for WsIncoming {
     }
 }
 
-/// A bucket: so many at once, one more each second.
-struct Allowance {
-    max: u32,
-    left: u32,
-    since: Option<Instant>,
-}
-
-impl Allowance {
-    fn new(max: u32) -> Self {
-        Self {
-            max,
-            left: max,
-            since: None,
-        }
-    }
-
-    fn take(&mut self) -> bool {
-        let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
-        let gained = (now - since).as_secs();
-        self.left = u64::from(self.left).saturating_add(gained).min(u64::from(self.max)) as u32;
-        self.since = Some(since + Duration::from_secs(gained));
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                true
-            }
-            None => false,
-        }
-    }
-}
-
 /// The sending half over a plain socket: what the hub writes goes to the kernel at once.
 pub(crate) struct DirectOutlet(pub Socket);
 
@@ -212,24 +200,5 @@ impl Outlet for DirectOutlet {
 
     async fn writable(&self) -> io::Result<()> {
         self.0.writable().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn an_allowance_refills_one_a_second_up_to_its_bound() {
-        let mut allowance = Allowance::new(3);
-        assert!(allowance.take() && allowance.take() && allowance.take());
-        assert!(!allowance.take());
-        tokio::time::advance(Duration::from_millis(1900)).await;
-        assert!(allowance.take() && !allowance.take());
-        tokio::time::advance(Duration::from_millis(100)).await;
-        assert!(allowance.take(), "the rest of a second is not lost");
-        tokio::time::advance(Duration::from_secs(3600)).await;
-        assert!(allowance.take() && allowance.take() && allowance.take());
-        assert!(!allowance.take());
     }
 }

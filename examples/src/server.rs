@@ -6,7 +6,7 @@ use crate::settings::Settings;
 use crate::site::{self, Admits};
 use chat_core::{BuildError, CommandError, Engine, Guests};
 use chat_store_memory::MemoryStore;
-use chat_transport_ws::WsConfig;
+use chat_transport_ws::{WsConfig, serve_http};
 use metrics_exporter_prometheus::{BuildError as MetricsError, PrometheusBuilder};
 use std::convert::Infallible;
 use std::future::Future;
@@ -101,9 +101,17 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
 
     let mut config = WsConfig::default();
     config.origins.clone_from(&settings.origins);
-    let router = site::router(&engine, config, metrics.clone(), admits);
+    if let Some(connections) = settings.connections_per_address {
+        // Whoever expects many connections of one address expects many of its handshakes at once.
+        config.handshakes_per_address_max = config.handshakes_per_address_max.max(connections.get());
+    }
+    let router = site::router(&engine, config.clone(), metrics.clone(), admits);
     // Whoever started the server may have stopped reading; that is no reason not to serve.
     let _ = greet(&mut out, address, engine.store_name(), admits);
+    if admits == Admits::Guests {
+        // Behind the start lines, which are elsewhere: in a terminal the two would mingle.
+        tracing::warn!("no key is set: guests are admitted under any name");
+    }
 
     let upkeep = async || -> Infallible {
         let mut ticks = interval(METRICS_UPKEEP);
@@ -122,7 +130,7 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
     tokio::select! {
         biased;
         () = drained => {}
-        never = site::serve(listener, router) => match never {},
+        never = serve_http(listener, router, &config) => match never {},
         never = upkeep() => match never {},
     }
     let _ = writeln!(out, "Stopped.");
@@ -151,7 +159,6 @@ fn greet(out: &mut impl Write, address: SocketAddr, store: &str, admits: Admits)
                 out,
                 "       *** machine only. Set CHAT_JWT_KEY to admit users by signed tokens instead."
             )?;
-            tracing::warn!("no key is set: guests are admitted under any name");
         }
         Admits::Tokens => writeln!(out, "Users: who brings a token signed with the key (HS256)")?,
     }

@@ -5,6 +5,7 @@ use chat_core::Limits;
 use chat_transport_ws::OriginRule;
 use clap::Parser;
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -51,19 +52,21 @@ pub struct Settings {
     #[arg(
         long,
         env = "CHAT_CONNECTIONS_PER_ADDRESS",
+        value_parser = some::<NonZeroUsize>,
         value_name = "COUNT",
         help_heading = "Limits"
     )]
-    pub connections_per_address: Option<usize>,
+    pub connections_per_address: Option<NonZeroUsize>,
 
     /// Handshakes a second from one address.
     #[arg(
         long,
         env = "CHAT_HANDSHAKES_PER_ADDRESS",
+        value_parser = some::<NonZeroU32>,
         value_name = "COUNT",
         help_heading = "Limits"
     )]
-    pub handshakes_per_address: Option<u32>,
+    pub handshakes_per_address: Option<NonZeroU32>,
 
     /// Messages a second from one user, and how many at once: `5:20`.
     #[arg(
@@ -88,8 +91,10 @@ impl Settings {
     /// The engine's bounds: the defaults, and what was named.
     pub fn limits(&self) -> Limits {
         let mut limits = Limits::default();
-        set(&mut limits.connections_per_address_max, self.connections_per_address);
-        set(&mut limits.handshakes_per_address, self.handshakes_per_address);
+        let connections = self.connections_per_address.map(NonZeroUsize::get);
+        set(&mut limits.connections_per_address_max, connections);
+        let handshakes = self.handshakes_per_address.map(NonZeroU32::get);
+        set(&mut limits.handshakes_per_address, handshakes);
         let pair = |rate: Rate| (rate.per_second, rate.burst);
         set(&mut limits.sends_per_user, self.sends_per_user.map(pair));
         set(
@@ -109,6 +114,12 @@ fn set<T>(limit: &mut T, wanted: Option<T>) {
     if let Some(wanted) = wanted {
         *limit = wanted;
     }
+}
+
+/// A number of which there must be one.
+fn some<T: FromStr>(text: &str) -> Result<T, String> {
+    let refused = |_| "write a number of at least 1: with 0 nobody could connect".to_owned();
+    text.parse().map_err(refused)
 }
 
 /// So many a second, and so many at once.
@@ -185,6 +196,9 @@ mod tests {
             ["--jwt-audience", "chat"],
             ["--listen", "localhost"],
             ["--origin", "https://app.*.com"],
+            ["--origin", "nonsense"],
+            ["--connections-per-address", "0"],
+            ["--handshakes-per-address", "0"],
         ] {
             assert!(parsed(&flags).is_err(), "{flags:?}");
         }

@@ -20,6 +20,12 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+const BOUNDS: ReaderBounds = ReaderBounds {
+    first_message_max: 1000,
+    message_max: 1000,
+    fragments_max: 8,
+};
+
 fn steps(reader: &mut Reader, bytes: &[u8]) -> Vec<Step> {
     let mut input = BytesMut::from(bytes);
     let mut steps = Vec::new();
@@ -36,7 +42,7 @@ fn steps(reader: &mut Reader, bytes: &[u8]) -> Vec<Step> {
 }
 
 fn read(bytes: &[u8]) -> Vec<Step> {
-    steps(&mut Reader::new(true, 1000), bytes)
+    steps(&mut Reader::new(true, BOUNDS), bytes)
 }
 
 fn code(bytes: &[u8]) -> Option<CloseCode> {
@@ -58,7 +64,7 @@ fn frames_come_out_whole_and_in_order_however_they_arrive() {
     }
     let expected = read(&bytes);
     assert_eq!(expected[..2], [message("one"), message("")]);
-    let mut reader = Reader::new(true, 1000);
+    let mut reader = Reader::new(true, BOUNDS);
     let mut input = BytesMut::new();
     let mut dribbled = Vec::new();
     for byte in bytes {
@@ -85,11 +91,11 @@ fn fragments_are_joined_and_control_frames_between_them_stand_alone() {
 
 #[test]
 fn a_message_is_being_assembled_from_the_header_of_its_first_fragment_on() {
-    let mut reader = Reader::new(true, 1000);
+    let mut reader = Reader::new(true, BOUNDS);
     assert!(!reader.is_assembling());
     steps(&mut reader, &frame(TEXT, b"abc")[..6]);
     assert!(reader.is_assembling(), "only the header has come");
-    let mut whole = Reader::new(true, 1000);
+    let mut whole = Reader::new(true, BOUNDS);
     steps(&mut whole, &frame(FINAL | TEXT, b"abc")[..6]);
     assert!(!whole.is_assembling(), "a single frame is the heartbeat's business");
     steps(&mut whole, &frame(TEXT, b"abc")[6..]);
@@ -144,7 +150,7 @@ fn text_that_is_not_utf8_is_1007() {
 #[test]
 fn the_other_kind_of_frame_is_1003() {
     assert_eq!(code(&frame(FINAL | BINARY, b"{}")), Some(CloseCode::Unsupported));
-    let steps = steps(&mut Reader::new(false, 1000), &frame(FINAL | TEXT, b"{}"));
+    let steps = steps(&mut Reader::new(false, BOUNDS), &frame(FINAL | TEXT, b"{}"));
     assert!(matches!(steps[..], [Step::Violation(CloseCode::Unsupported, _)]));
 }
 
@@ -155,13 +161,47 @@ fn too_much_is_1009_at_the_header() {
     declared.extend(MASK);
     let mut input = BytesMut::from(&declared[..]);
     let capacity = input.capacity();
-    let step = Reader::new(true, 1000).step(&mut input);
+    let step = Reader::new(true, BOUNDS).step(&mut input);
     assert!(matches!(step, Step::Violation(CloseCode::TooBig, _)));
     assert_eq!(input.capacity(), capacity, "nothing was reserved");
     let fragments = [frame(TEXT, &[b'a'; 600]), frame(0, &[b'a'; 400]), frame(0, b"a")].concat();
     assert_eq!(code(&fragments[..fragments.len() - 1]), Some(CloseCode::TooBig));
     let fits = [frame(TEXT, &[b'a'; 600]), frame(FINAL, &[b'a'; 400])].concat();
     assert_eq!(read(&fits).len(), 1);
+}
+
+#[test]
+fn the_first_message_has_a_bound_of_its_own() {
+    let bounds = ReaderBounds {
+        first_message_max: 10,
+        ..BOUNDS
+    };
+    let long = frame(FINAL | TEXT, &[b'a'; 11]);
+    let fragments = [frame(TEXT, &[b'a'; 6]), frame(FINAL, &[b'a'; 5])].concat();
+    for bytes in [&long[..6], &fragments[..18]] {
+        let last = steps(&mut Reader::new(true, bounds), bytes).pop();
+        assert!(matches!(last, Some(Step::Violation(CloseCode::TooBig, _))), "{last:?}");
+    }
+    let fits = [frame(FINAL | 0x9, &[0; 20]), frame(FINAL | TEXT, &[b'a'; 10]), long].concat();
+    assert_eq!(steps(&mut Reader::new(true, bounds), &fits).len(), 3);
+}
+
+#[test]
+fn a_message_comes_in_so_many_fragments_and_no_more() {
+    let empty = frame(0, b"");
+    let fits = [frame(TEXT, b"a"), empty.repeat(6), frame(FINAL, b"b")].concat();
+    assert_eq!(read(&fits.repeat(2)), [message("ab"), message("ab")]);
+    let more = [frame(TEXT, b"a"), empty.repeat(8)].concat();
+    assert_eq!(code(&more), Some(CloseCode::TooBig));
+}
+
+#[test]
+fn what_is_in_no_message_is_counted() {
+    let mut reader = Reader::new(true, BOUNDS);
+    let bytes = [frame(TEXT, b"abc"), frame(FINAL | 0x9, b"ping"), frame(FINAL, b"")].concat();
+    steps(&mut reader, &bytes);
+    assert_eq!(reader.take_overhead(), bytes.len() - 3);
+    assert_eq!(reader.take_overhead(), 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::door::{Door, Peer, frame};
 use chat_core::transport::Received;
 use chat_transport_ws::WsConfig;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const TEXT: u8 = 0x81;
 
@@ -63,6 +63,52 @@ async fn a_declared_16_mib_is_closed_1009_at_the_header() {
     header.extend((16u64 << 20).to_be_bytes());
     header.extend([1, 2, 3, 4]);
     assert_eq!(closed_after(&header).await, 1009);
+}
+
+#[tokio::test]
+async fn before_hello_8_kib_are_the_limit_at_the_header_and_after_it_64() {
+    let mut whole = vec![TEXT, 0x80 | 126];
+    whole.extend(8193u16.to_be_bytes());
+    whole.extend([1, 2, 3, 4]);
+    assert_eq!(closed_after(&whole).await, 1009);
+    let fragment = [&[0x01], &whole[1..]].concat();
+    assert_eq!(closed_after(&fragment).await, 1009);
+    let fragments = [frame(0x01, &[b'a'; 8000]), frame(0, &[b'a'; 193])[..8].to_vec()].concat();
+    assert_eq!(closed_after(&fragments).await, 1009);
+    let mut door = Door::open().await;
+    let (mut peer, held) = door.peer().await;
+    tokio::spawn(held.serve());
+    for length in [8192, 65_536] {
+        peer.send(frame(TEXT, &vec![b'a'; length])).await;
+        assert_eq!(peer.frame().await.1.len(), length);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_read_more_slowly_when_it_is_much() {
+    for filler in [frame(0, b""), frame(0x8a, b"")] {
+        let mut config = WsConfig::default();
+        config.overhead_bytes_per_second = 2000;
+        config.overhead_bytes_burst = 1000;
+        config.pings_max = 1000;
+        let mut door = Door::open_with(config).await;
+        let (mut peer, held) = door.peer().await;
+        tokio::spawn(held.serve());
+        let begun = Instant::now();
+        // 500 frames of 6 bytes: 2,000 bytes more than the burst.
+        peer.send([frame(0x01, b""), filler.repeat(500), frame(0x80, b"1")].concat())
+            .await;
+        assert_eq!(peer.frame().await, (TEXT, b"1".to_vec()));
+        peer.send(frame(TEXT, b"2")).await;
+        assert_eq!(peer.frame().await, (TEXT, b"2".to_vec()));
+        assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_message_in_endless_fragments_is_closed_1009() {
+    let fragments = [frame(0x01, b""), frame(0, b"").repeat(1024)].concat();
+    assert_eq!(closed_after(&fragments).await, 1009);
 }
 
 #[tokio::test]

@@ -79,6 +79,18 @@ async fn every_fault_is_answered_in_http_and_never_with_silence() {
         ),
         ("no HTTP", "hello there\r\n\r\n".to_owned(), 400, "connection: close"),
         (
+            "HTTP/2",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+            505,
+            "connection: close",
+        ),
+        (
+            "TLS",
+            "\x16\x03\x01\x02\0\x01\0\x01\x7c".to_owned(),
+            400,
+            "connection: close",
+        ),
+        (
             "broken header",
             plain("GET", "/chat", "1.1", "no colon\r\n"),
             400,
@@ -110,6 +122,8 @@ async fn every_fault_is_answered_in_http_and_never_with_silence() {
             answer.to_lowercase().contains(&header.to_lowercase()),
             "{name}: {answer}"
         );
+        let sentence = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        assert!(sentence.len() > 20 && sentence.ends_with('\n'), "{name}: {answer}");
     }
 }
 

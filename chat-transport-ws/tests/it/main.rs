@@ -7,3 +7,4 @@ mod handshakes;
 mod mounted;
 mod opaque;
 mod session;
+mod strangers;

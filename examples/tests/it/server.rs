@@ -1,6 +1,8 @@
 //! What an operator sees of chat-server.
 
-use crate::process::{Process, chat_server, exchange, free_address, get, serve};
+use crate::process::{Process, SOON, chat_server, exchange, free_address, get, serve};
+use std::net::TcpStream;
+use std::time::Instant;
 
 #[test]
 fn one_port_serves_page_health_and_metrics() {
@@ -46,6 +48,37 @@ fn a_wrong_path_is_answered_with_the_right_one() {
     );
     let (status, _) = exchange(address, &upgrade.replace("/caht", "/chat").replace(": 13", ": 12"));
     assert_eq!(status, 426, "the right path is judged as ever");
+}
+
+#[test]
+fn an_upgrade_at_the_path_of_a_page_is_told_the_right_path_too() {
+    let address = free_address();
+    let _server = serve(address);
+    for path in ["/", "/healthz", "/metrics"] {
+        let upgrade = format!(
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        );
+        let (status, answer) = exchange(address, &upgrade);
+        assert_eq!(status, 101, "{path}: {answer}");
+        assert!(answer.contains("the chat is at /chat"), "{path}: {answer}");
+    }
+}
+
+#[test]
+fn one_address_cannot_take_every_place() {
+    let address = free_address();
+    let _server = serve(address);
+    let silent: Vec<_> = (0..80)
+        .map(|_| TcpStream::connect(address).expect("a place in the system's queue"))
+        .collect();
+    let (status, answer) = get(address, "/healthz");
+    assert_eq!(status, 503, "{answer}");
+    drop(silent);
+    let end = Instant::now() + SOON;
+    while get(address, "/healthz").0 != 200 {
+        assert!(Instant::now() < end, "what was given back can be had again");
+    }
 }
 
 #[test]

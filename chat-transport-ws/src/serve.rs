@@ -1,0 +1,161 @@
+//! The loop that serves HTTP/1.1 to strangers: places per address, one request a connection, a deadline for each part,
+//! a sentence for who speaks something else, and an end that loses no answer.
+
+use crate::answer::Answer;
+use crate::attended::Attended;
+use crate::config::WsConfig;
+use crate::places::Places;
+use crate::socket::Socket;
+use crate::wire::Source;
+use bytes::BytesMut;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tower_service::Service;
+
+const HEADER_BYTES_MAX: usize = 8 * 1024;
+const HEADERS_MAX: usize = 64;
+
+/// How long to wait when the system gives no socket, as when all file descriptors are in use.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// When an address that holds too many sockets may try again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Serves a host's own pages and a mounted [`WsService`](crate::WsService) on one port, safely among strangers.
+///
+/// For hosts without an HTTP server of their own; one service, such as an axum router, has all paths. Each connection
+/// carries one request, whose extensions get the peer's [`SocketAddr`]. Time, size and number are bounded by
+/// [`handshake_timeout`](WsConfig::handshake_timeout), [`answer_timeout`](WsConfig::answer_timeout),
+/// [`handshakes_max`](WsConfig::handshakes_max) and
+/// [`handshakes_per_address_max`](WsConfig::handshakes_per_address_max): a socket that is slow, or reads nothing, is
+/// closed within seconds.
+///
+/// # Cancel safety
+/// Dropping it ends plain requests; WebSockets belong to the engine.
+pub async fn serve_http<S, B>(listener: TcpListener, service: S, config: &WsConfig) -> Infallible
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    serve(&listener, service, config, &mut JoinSet::new()).await
+}
+
+/// As [`serve_http`], each connection in a task of `connections`.
+pub(crate) async fn serve<S, B>(
+    listener: &TcpListener,
+    service: S,
+    config: &WsConfig,
+    connections: &mut JoinSet<()>,
+) -> Infallible
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let places = Arc::new(Places::new(config.handshakes_max, config.handshakes_per_address_max));
+    let config = Arc::new(config.clone());
+    loop {
+        while connections.try_join_next().is_some() {}
+        let place = places.free().await;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let socket = Socket::new(stream);
+        let Some(place) = places.give(place, peer.ip().to_canonical()) else {
+            turn_away(&socket);
+            continue;
+        };
+        let (service, config) = (service.clone(), Arc::clone(&config));
+        connections.spawn(async move {
+            converse(socket, peer, service, &config).await;
+            drop(place);
+        });
+    }
+}
+
+/// Says 503 as far as that costs no time.
+fn turn_away(socket: &Socket) {
+    tracing::debug!("an address holds too many sockets that are no WebSocket yet");
+    // What has come is taken, so that closing sends no reset, which may overtake the answer.
+    let _ = socket.try_read(&mut BytesMut::with_capacity(HEADER_BYTES_MAX));
+    let answer = Answer::unavailable(RETRY).into_bytes();
+    let _ = socket.try_write_vectored(&[IoSlice::new(&answer)]);
+    socket.shutdown();
+}
+
+/// Answers one request, and none after it.
+async fn converse<S, B>(socket: Socket, peer: SocketAddr, service: S, config: &WsConfig)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    socket.set_nodelay();
+    let (attended, notes) = Attended::new(socket.clone());
+    let is_upgraded = Arc::new(AtomicBool::new(false));
+    let (asked, upgraded) = (notes.clone(), Arc::clone(&is_upgraded));
+    let respond = move |mut request: Request<Incoming>| {
+        asked.asked();
+        // By this the engine counts connections and handshakes per address.
+        request.extensions_mut().insert(peer);
+        let (mut service, upgraded) = (service.clone(), Arc::clone(&upgraded));
+        async move {
+            poll_fn(|context| service.poll_ready(context)).await?;
+            let mut response = service.call(request).await?;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                upgraded.store(true, Ordering::Relaxed);
+            } else if !response.headers().contains_key(CONNECTION) {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    };
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.handshake_timeout)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEADER_BYTES_MAX)
+        .max_buf_size(2 * HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(attended), service_fn(respond))
+        .with_upgrades();
+    match timeout(config.handshake_timeout + config.answer_timeout, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) if error.is_timeout() => return tracing::debug!("a request did not come in time"),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no whole request, or nobody to answer to");
+            if let Some(answer) = notes.answer() {
+                let _ = socket.try_write_vectored(&[IoSlice::new(&answer.into_bytes())]);
+            }
+        }
+        Err(_) => return tracing::debug!("an answer was not taken in time"),
+    }
+    if !is_upgraded.load(Ordering::Relaxed) {
+        // So that the answer is not lost to a reset when the request had more than was read.
+        socket.shutdown();
+        let deadline = Instant::now() + config.linger_timeout;
+        Source::Socket(socket).discard(deadline, config.linger_bytes_max).await;
+    }
+}

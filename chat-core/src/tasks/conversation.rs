@@ -13,6 +13,7 @@ use crate::store::{Append, AppendItem, ItemOutcome, LogQuery, LogRead, StoreErro
 use chat_protocol::event::{Event, EventKind};
 use chat_protocol::frame::{LogItem, Stored};
 use chat_protocol::id::{ConversationId, Position, Tag, UserId};
+use chat_protocol::message::Message;
 use chat_protocol::planted::{Bug, is_planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -333,6 +334,8 @@ impl Task {
         let inner = &self.inner;
         let concerned = concerned(&events);
         let ends = Ends::of(&events);
+        // A node that is behind reads old events with messages as they are now: an end may lie in between.
+        let shows_beyond = events.iter().any(|event| shows_beyond(event, &events));
         let stretch: Vec<Arc<Delivery>> = events
             .into_iter()
             .map(|event| Delivery::event(event, &inner.memory))
@@ -346,11 +349,11 @@ impl Task {
                     Some(who) if !ends.is_empty() => ends.of_user(&who.user),
                     _ => Vec::new(),
                 };
-                if ends.is_empty() {
-                    session.offer(self.conversation, &stretch);
-                } else if show_later {
-                    // What follows the end shows through: by its own read of the log it is left out.
+                if shows_beyond || (show_later && !ends.is_empty()) {
+                    // What follows an end would show through: by a session's own read of the log it is left out.
                     session.offer_by_log(self.conversation, &stretch);
+                } else if ends.is_empty() {
+                    session.offer(self.conversation, &stretch);
                 } else {
                     session.offer_with_ends(&inner.hub, self.conversation, &stretch, &ends);
                 }
@@ -368,6 +371,13 @@ impl Task {
         }
         inner.poke_local(concerned);
     }
+}
+
+/// Whether an event shows what was written into its message after the last of these events.
+fn shows_beyond(event: &Event, stretch: &[Event]) -> bool {
+    let is_edited = |message: &&Message| message.edited_at.is_some() && message.content.is_some();
+    let message = event.kind.message().filter(is_edited);
+    message.is_some_and(|message| stretch.last().is_some_and(|last| message.changed > last.seq))
 }
 
 /// Where events come from.

@@ -2,10 +2,14 @@
 
 use super::house::{House, narrow};
 use super::say::*;
+use super::two_nodes::two_nodes;
 use chat_core::frame::{LogItem, Resume, ServerFrame};
 use chat_core::id::Seq;
 use chat_store_memory::MemoryStore;
+use chat_testkit::backplane::Hub;
 use chat_testkit::wire::{Memory, Wire, events};
+use std::time::Duration;
+use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
 async fn a_removal_is_the_last_thing_that_one_hears() {
@@ -140,4 +144,26 @@ async fn a_new_membership_skips_what_lies_between_two_memberships() {
         "{items:?}"
     );
     assert_eq!(told_all(events(&frames)), ["joined ben", "new 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_pages_behind_shows_a_removed_member_nothing_that_was_written_since() {
+    let hub = Hub::new(1);
+    let houses = two_nodes(&hub).await;
+    let mut ana = houses[0].guest("ana").await;
+    let mut ben = houses[1].guest("ben").await;
+    let group = group(&mut ana, &["ben"]).await;
+    sleep(Duration::from_secs(7)).await;
+    ben.drain().await;
+    hub.mute_all(true);
+    let (harmless, _) = say(&mut ana, group, "harmless").await;
+    // More than a page between the message and the end.
+    houses[0].fill(group, 300).await;
+    let removed = ana.stored(remove(group, "ben")).await;
+    sleep(Duration::from_millis(10)).await;
+    ana.stored(edit(group, harmless, "a secret")).await;
+    sleep(Duration::from_secs(12)).await;
+    let heard = ben.drain().await;
+    assert!(!serde_json::to_string(&heard).unwrap().contains("a secret"));
+    assert_eq!(events(&heard).last().unwrap().seq, removed.seq);
 }

@@ -2,7 +2,7 @@
 
 use super::house::House;
 use super::say::*;
-use super::two_nodes::two_nodes;
+use super::two_nodes::{ana_and_ben, two_nodes};
 use chat_core::code::CloseCode;
 use chat_core::command::{
     ConversationDelete, InboxMute, MarkDelivered, MemberList, Typing, WatchConversations, WatchPresence,
@@ -18,9 +18,7 @@ use tokio::time::sleep;
 /// Ana at the first node, Ben at the second, in a group of both, and every node listens by now.
 async fn apart(hub: &Hub) -> ([House; 2], Wire, Wire, ConversationId) {
     let houses = two_nodes(hub).await;
-    let mut ana = houses[0].guest("ana").await;
-    let mut ben = houses[1].guest("ben").await;
-    let group = group(&mut ana, &["ben"]).await;
+    let (mut ana, mut ben, group) = ana_and_ben(&houses).await;
     sleep(Duration::from_secs(7)).await;
     ana.drain().await;
     ben.drain().await;

@@ -1,7 +1,7 @@
 //! What is left of a session when its engine dies without notice: nothing that anybody hears of.
 
 use super::say::*;
-use super::two_nodes::two_nodes;
+use super::two_nodes::{ana_and_ben, two_nodes};
 use chat_core::code::CloseCode;
 use chat_core::command::WatchPresence;
 use chat_core::frame::ServerFrame;
@@ -36,9 +36,7 @@ async fn watch(wire: &mut Wire, name: &str) {
 async fn who_comes_back_elsewhere_at_once_goes_on_and_was_never_away() {
     let hub = Hub::new(1);
     let houses = two_nodes(&hub).await;
-    let mut ana = houses[0].guest("ana").await;
-    let mut ben = houses[1].guest("ben").await;
-    let group = group(&mut ana, &["ben"]).await;
+    let (mut ana, mut ben, group) = ana_and_ben(&houses).await;
     sleep(Duration::from_secs(7)).await;
     watch(&mut ben, "ana").await;
     ana.drain().await;

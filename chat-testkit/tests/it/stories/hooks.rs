@@ -3,6 +3,7 @@
 use super::host::{Does, Host};
 use super::house::{House, RuntimeClock};
 use super::say::*;
+use super::two_nodes::ana_and_ben;
 use super::two_nodes::two_nodes_with;
 use chat_core::code::{CloseCode, ErrorCode};
 use chat_core::command::{Command, MessageSend};
@@ -148,9 +149,7 @@ async fn after_commit_sees_every_event_once_on_the_node_that_committed_it() {
     let hub = Hub::new(1);
     let hosts = [Host::new(RuntimeClock::new()), Host::new(RuntimeClock::new())];
     let houses = two_nodes_with(&hub, |node, builder| builder.hooks(hosts[node].clone())).await;
-    let mut ana = houses[0].guest("ana").await;
-    let mut ben = houses[1].guest("ben").await;
-    let group = group(&mut ana, &["ben"]).await;
+    let (mut ana, mut ben, group) = ana_and_ben(&houses).await;
     sleep(Duration::from_secs(7)).await;
     let command = text(group, "from one");
     ana.stored(command.clone()).await;

@@ -2,7 +2,7 @@
 
 use super::house::{House, RuntimeClock};
 use super::say::*;
-use super::two_nodes::two_nodes;
+use super::two_nodes::{ana_and_ben, two_nodes};
 use chat_core::Store;
 use chat_core::command::{Typing, WatchConversations};
 use chat_core::conversation::ConversationKind;
@@ -24,9 +24,7 @@ use tokio::time::{sleep, timeout};
 async fn who_is_removed_and_added_again_between_two_reconciles_has_no_gap() {
     let hub = Hub::new(1);
     let houses = two_nodes(&hub).await;
-    let mut ana = houses[0].guest("ana").await;
-    let mut ben = houses[1].guest("ben").await;
-    let group = group(&mut ana, &["ben"]).await;
+    let (mut ana, mut ben, group) = ana_and_ben(&houses).await;
     sleep(Duration::from_secs(7)).await;
     ben.drain().await;
     hub.mute_all(true);

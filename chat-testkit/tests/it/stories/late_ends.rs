@@ -2,6 +2,7 @@
 
 use super::house::{House, RuntimeClock, narrow};
 use super::say::*;
+use super::two_nodes::ana_and_ben;
 use chat_core::command::InboxMute;
 use chat_core::frame::{Resume, ServerFrame};
 use chat_store_memory::MemoryStore;
@@ -30,9 +31,7 @@ async fn a_node_and_a_deaf_one(hub: &Hub) -> ([House; 2], StoreFaults) {
 async fn a_look_at_the_log_that_the_store_does_not_answer_is_tried_again() {
     let hub = Hub::new(1);
     let (houses, faults) = a_node_and_a_deaf_one(&hub).await;
-    let mut ana = houses[0].guest("ana").await;
-    let mut ben = houses[1].guest("ben").await;
-    let group = group(&mut ana, &["ben"]).await;
+    let (mut ana, mut ben, group) = ana_and_ben(&houses).await;
     sleep(HEALED).await;
     hub.mute_all(true);
     faults.fail_next(Call::Log, Failure::BeforeTheEffect);
@@ -48,9 +47,7 @@ async fn a_look_at_the_log_that_the_store_does_not_answer_is_tried_again() {
 async fn who_is_removed_while_their_inbox_is_read_hears_of_it() {
     let hub = Hub::new(1);
     let (houses, faults) = a_node_and_a_deaf_one(&hub).await;
-    let mut ana = houses[0].guest("ana").await;
-    let mut ben = houses[1].guest("ben").await;
-    let group = group(&mut ana, &["ben"]).await;
+    let (mut ana, mut ben, group) = ana_and_ben(&houses).await;
     sleep(HEALED).await;
     hub.mute_all(true);
     // His memberships are read and his entries are not, when he is removed.

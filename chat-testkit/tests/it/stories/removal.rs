@@ -2,7 +2,7 @@
 
 use super::house::{House, narrow};
 use super::say::*;
-use super::two_nodes::two_nodes;
+use super::two_nodes::{ana_and_ben, two_nodes};
 use chat_core::frame::{LogItem, Resume, ServerFrame};
 use chat_core::id::Seq;
 use chat_store_memory::MemoryStore;
@@ -150,9 +150,7 @@ async fn a_new_membership_skips_what_lies_between_two_memberships() {
 async fn a_node_that_is_pages_behind_shows_a_removed_member_nothing_that_was_written_since() {
     let hub = Hub::new(1);
     let houses = two_nodes(&hub).await;
-    let mut ana = houses[0].guest("ana").await;
-    let mut ben = houses[1].guest("ben").await;
-    let group = group(&mut ana, &["ben"]).await;
+    let (mut ana, mut ben, group) = ana_and_ben(&houses).await;
     sleep(Duration::from_secs(7)).await;
     ben.drain().await;
     hub.mute_all(true);

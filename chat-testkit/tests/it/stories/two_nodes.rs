@@ -5,6 +5,7 @@ use super::say::*;
 use chat_core::code::CloseCode;
 use chat_core::command::WatchPresence;
 use chat_core::frame::ServerFrame;
+use chat_core::id::ConversationId;
 use chat_core::signal::Signal;
 use chat_core::{Builder, Limits};
 use chat_store_memory::MemoryStore;
@@ -32,11 +33,17 @@ pub async fn two_nodes_with(hub: &Hub, change: impl Fn(usize, Builder) -> Builde
     [node(0).await, node(1).await]
 }
 
+/// Ana on the first node and ben on the second, in a group of their own.
+pub async fn ana_and_ben(houses: &[House; 2]) -> (Wire, Wire, ConversationId) {
+    let mut ana = houses[0].guest("ana").await;
+    let ben = houses[1].guest("ben").await;
+    let group = group(&mut ana, &["ben"]).await;
+    (ana, ben, group)
+}
+
 /// Both sides write; everybody must have all of it, in one order, which the wire itself checks.
 async fn both_write(hub: &Hub, houses: &[House; 2], within: Duration) {
-    let mut ana = houses[0].guest("ana").await;
-    let mut ben = houses[1].guest("ben").await;
-    let group = group(&mut ana, &["ben"]).await;
+    let (mut ana, mut ben, group) = ana_and_ben(houses).await;
     sleep(Duration::from_secs(7)).await;
     ben.drain().await;
     for n in 0..20 {

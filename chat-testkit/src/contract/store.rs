@@ -62,6 +62,7 @@ store_promises! { $
     order {
         every_handle_sees_one_identity
         every_append_and_read_says_its_epoch
+        what_one_handle_wrote_another_reads_at_once
         a_batch_is_stored_in_its_order_with_an_outcome_for_each_item
         items_of_a_batch_see_what_came_before_them
         a_refusal_takes_no_seq_and_writes_nothing
@@ -123,6 +124,16 @@ store_promises! { $
         display_data_is_shown_as_it_is_now
         meta_and_attachments_come_back_as_they_were_sent
     }
+    /// Exactly: what is kept comes back as it was.
+    exact {
+        texts_of_any_characters_come_back_as_they_were_sent
+        titles_meta_and_display_data_come_back_as_they_were_given
+        what_is_empty_is_told_from_what_is_absent
+        numbers_in_meta_come_back_as_they_were_sent
+        users_are_told_apart_and_ordered_byte_by_byte
+        tags_of_every_value_come_back_as_they_are
+        numbers_at_their_bounds_are_answered
+    }
     /// History: messages before, after and around.
     history {
         windows_hold_the_nearest_messages_in_order
@@ -141,6 +152,7 @@ store_promises! { $
     marks {
         marks_only_grow
         marks_set_at_the_same_time_end_at_the_highest
+        entries_are_true_while_marks_and_messages_are_set_at_once
         a_mark_ahead_of_the_head_is_refused
         marks_are_for_members
         a_revision_rises_with_marks_mute_archive_and_membership_and_nothing_else

@@ -69,34 +69,59 @@ pub async fn a_horizon_is_read_in_pages(fixture: impl StoreFixture) {
     assert_eq!((heads, users), (expected, [user("ann")].into()));
 }
 
-/// However many write at once: every commit is in some answer, also one that commits late.
+/// However many write at once, and in however small pages it is read: every commit is in some answer, also one that
+/// commits late, for a reader on each handle.
 pub async fn a_horizon_misses_nothing_however_many_write(fixture: impl StoreFixture) {
     let scene = Scene::of(&fixture).await;
     let mut groups = Vec::new();
-    for _ in 0..8 {
-        groups.push(scene.group(&["ann"]).await);
+    for writer in 0..8 {
+        groups.push(scene.group(&["ann", &format!("user{writer}")]).await);
     }
-    let mut horizon = scene.store.heads_changed_since(None, 100).await.unwrap().value.horizon;
+    let start = scene.store.heads_changed_since(None, 100).await.unwrap().value.horizon;
     let mut writers = Vec::new();
     for (writer, group) in groups.iter().copied().enumerate() {
         let scene = scene.through(if writer % 2 == 0 { fixture.store() } else { fixture.another() });
+        let name = format!("user{writer}");
         writers.push(tokio::spawn(async move {
-            for number in 0..25 {
+            for number in 0..20 {
                 scene.event(by("ann"), scene.message(group, &number.to_string())).await;
+                scene.set(&name, group, InboxChange::Muted(number % 2 == 0)).await;
                 tokio::task::yield_now().await;
             }
         }));
     }
-    let mut told = BTreeMap::new();
-    while writers.iter().any(|writer| !writer.is_finished()) {
-        told.extend(read(&scene, &mut horizon, 5).await.0);
+    let mut readers = [(fixture.store(), 1), (fixture.another(), 3)].map(|(store, limit)| {
+        (scene.through(store), limit, start.clone(), BTreeMap::new(), Revisions::new())
+    });
+    loop {
+        let over = writers.iter().all(tokio::task::JoinHandle::is_finished);
+        for (scene, limit, horizon, told, revisions) in &mut readers {
+            let (heads, users) = read(scene, horizon, *limit).await;
+            told.extend(heads);
+            for user in users {
+                let revision = scene.revision(user.as_str()).await;
+                revisions.insert(user, revision);
+            }
+        }
+        if over {
+            break;
+        }
         tokio::task::yield_now().await;
     }
     for writer in writers {
         writer.await.unwrap();
     }
-    told.extend(read(&scene, &mut horizon, 5).await.0);
-    for group in groups {
-        assert_eq!(told.get(&group), Some(&scene.head(group).await), "the last change of each log was told");
+    for (scene, _, _, told, revisions) in readers {
+        for (writer, group) in groups.iter().enumerate() {
+            assert_eq!(told.get(group), Some(&scene.head(*group).await), "the last change of each log was told");
+            let name = format!("user{writer}");
+            let now = Some(scene.revision(&name).await);
+            assert_eq!(revisions.get(&user(&name)).copied(), now, "the last change of each user was told");
+        }
     }
+    let (heads, users) = read(&scene, &mut start.clone(), 2).await;
+    assert_eq!((heads.len(), users.len()), (8, 8), "who begins late is told all of it");
 }
+
+/// The revision that a user had when they were last told of.
+type Revisions = BTreeMap<UserId, u64>;

@@ -5,7 +5,9 @@ use super::scene::{Scene, by, list, user};
 use chat_core::command::ConversationUpdate;
 use chat_core::conversation::{ConversationKind, Marks, Role};
 use chat_core::id::{Revision, Seq};
+use chat_core::message::Message;
 use chat_core::store::{InboxChange, InboxChanged};
+use tokio::task::JoinHandle;
 
 fn marks(name: &str, read: u64, delivered: u64) -> Marks {
     Marks {
@@ -62,6 +64,88 @@ pub async fn marks_set_at_the_same_time_end_at_the_highest(fixture: impl StoreFi
         device.await.unwrap();
     }
     assert_eq!(scene.entry("bob", group).await.read, Seq(41));
+}
+
+/// Whatever a user's devices set while they and others write: every entry is true by itself, nothing in it ever falls,
+/// no change is lost, and in the end the marks are the highest of all.
+pub async fn entries_are_true_while_marks_and_messages_are_set_at_once(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let group = scene.group(&["ann", "bob"]).await;
+    let start = scene.revision("bob").await;
+    let mut writers = Vec::new();
+    for (name, count) in [("ann", 40), ("bob", 8)] {
+        let scene = scene.through(if name == "ann" { fixture.store() } else { fixture.another() });
+        writers.push(tokio::spawn(async move {
+            for number in 0..count {
+                scene.send(group, name, &number.to_string()).await;
+                tokio::task::yield_now().await;
+            }
+        }));
+    }
+    let mut devices = Vec::new();
+    for device in 0..3 {
+        let scene = scene.through(if device == 0 { fixture.store() } else { fixture.another() });
+        devices.push(tokio::spawn(async move {
+            let (mut changes, mut highest) = (0, Seq::ZERO);
+            for number in 0..20 {
+                let head = scene.head(group).await.seq;
+                let change = match device {
+                    0 => InboxChange::Read(head),
+                    1 => InboxChange::Delivered(head),
+                    _ => InboxChange::Muted(number % 2 == 0),
+                };
+                match scene.set("bob", group, change).await {
+                    InboxChanged::Changed { marks, .. } => {
+                        changes += 1;
+                        assert!(device != 0 || marks.read == head, "{marks:?} once {head} was set");
+                        assert!(device != 1 || marks.delivered == head, "{marks:?} once {head} was set");
+                    }
+                    InboxChanged::Unchanged => assert!(device != 2, "nobody else mutes"),
+                    other => panic!("{other:?}"),
+                }
+                highest = if device == 0 { head } else { highest };
+                tokio::task::yield_now().await;
+            }
+            (changes, highest)
+        }));
+    }
+    let mut entries = Vec::new();
+    while !(writers.iter().all(JoinHandle::is_finished) && devices.iter().all(JoinHandle::is_finished)) {
+        let entry = scene.entry("bob", group).await;
+        assert!(entry.revision.0 <= scene.revision("bob").await);
+        let marks = scene.store.marks(list(group, Some("bob"))).await.unwrap().value.unwrap().marks.remove(1);
+        assert!(marks.read >= entry.read && marks.delivered >= entry.delivered, "{marks:?} after {entry:?}");
+        entries.push(entry);
+        tokio::task::yield_now().await;
+    }
+    let (mut changes, mut highest) = (0, Seq::ZERO);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for device in devices {
+        let (changed, read) = device.await.unwrap();
+        (changes, highest) = (changes + changed, highest.max(read));
+    }
+    let last = scene.entry("bob", group).await;
+    let log = scene.whole_log(group).await;
+    let messages: Vec<_> = log.iter().filter_map(|event| event.kind.message()).collect();
+    let own = messages.iter().filter(|message| message.sender == Some(user("bob"))).map(|message| message.seq);
+    assert_eq!(last.read, own.max().unwrap().max(highest));
+    assert!(scene.revision("bob").await >= start + changes, "a revision for each of {changes} changes");
+    entries.push(last);
+    for entry in &entries {
+        let unread = |message: &&&Message| {
+            message.seq > entry.read && message.seq <= entry.head.seq && message.sender == Some(user("ann"))
+        };
+        assert_eq!(entry.unread, messages.iter().filter(unread).count() as u64, "{entry:?}");
+        let newest = messages.iter().map(|message| message.seq).filter(|seq| *seq <= entry.head.seq).max();
+        assert_eq!(entry.last_message.as_ref().map(|message| message.seq), newest);
+        assert!(entry.read <= entry.delivered && entry.delivered <= entry.head.seq, "{entry:?}");
+    }
+    for (before, after) in entries.iter().zip(&entries[1..]) {
+        let rises = before.head.seq <= after.head.seq && before.read <= after.read;
+        assert!(rises && before.delivered <= after.delivered && before.revision <= after.revision);
+    }
 }
 
 /// A mark says what was seen: the log must go so far.

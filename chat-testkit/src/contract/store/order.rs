@@ -8,7 +8,7 @@ use chat_core::conversation::{ConversationKind, RuleLimits};
 use chat_core::event::EventKind;
 use chat_core::id::{MessageId, Seq};
 use chat_core::message::Content;
-use chat_core::store::{Actor, Append, HistoryQuery, ItemOutcome, LogQuery, Refusal, Window};
+use chat_core::store::{Actor, Append, HistoryQuery, InboxChange, ItemOutcome, LogQuery, Refusal, Window};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -67,6 +67,43 @@ pub async fn every_append_and_read_says_its_epoch(fixture: impl StoreFixture) {
             store.heads_changed_since(None, 10).await.unwrap().epoch,
         ];
         assert_eq!(told, [epoch; 13]);
+    }
+}
+
+/// What is acknowledged through one handle is there for every other one, to be read and to be judged by.
+pub async fn what_one_handle_wrote_another_reads_at_once(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let handles = [
+        scene.clone(),
+        scene.through(fixture.another()),
+        scene.through(fixture.another()),
+    ];
+    let group = scene.group(&["ann", "bob"]).await;
+    for round in 0..12 {
+        let (writer, reader) = (&handles[round % 3], &handles[(round + 1) % 3]);
+        let event = writer.event(by("ann"), writer.message(group, &round.to_string())).await;
+        assert_eq!(reader.whole_log(group).await.last(), Some(&event));
+        assert_eq!(reader.head(group).await, event.position());
+        assert!(reader.store.lookup(group, event.id).await.unwrap().value.is_some());
+        let entry = reader.entry("bob", group).await;
+        assert_eq!((entry.head, entry.unread), (event.position(), 1));
+        assert_eq!(entry.last_message.as_ref(), event.kind.message());
+
+        writer.set("bob", group, InboxChange::Read(event.seq)).await;
+        let read = reader.entry("bob", group).await;
+        assert_eq!((read.read, read.unread), (event.seq, 0));
+        let marks = reader.store.marks(list(group, None)).await.unwrap().value.unwrap().marks;
+        assert_eq!(marks[1].read, event.seq);
+        assert_eq!(reader.revision("bob").await, writer.revision("bob").await);
+
+        writer.add(group, "carl").await;
+        reader.send(group, "carl", "I am in").await;
+        assert_eq!(reader.store.sharing(&user("ann"), &[user("carl")]).await.unwrap(), [user("carl")]);
+        writer.remove(group, "carl").await;
+        assert_eq!(reader.refusal(by("carl"), reader.message(group, "?")).await, Refusal::NotFound);
+        assert!(reader.store.sharing(&user("ann"), &[user("carl")]).await.unwrap().is_empty());
+        let last = reader.send(group, "bob", "read by now").await;
+        assert_eq!(writer.entry("bob", group).await.read, last.seq);
     }
 }
 

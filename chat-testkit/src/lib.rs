@@ -5,6 +5,7 @@
 //! * doors in this process: [`transport`], and those that go wrong as they are told, [`backplane`], [`failing_store`]
 //! * a client that says exactly what it is told: [`wire`]
 //! * everything together, by seed: `sim` (feature `sim`)
+//! * a real PostgreSQL that a test may kill: `postgres` (feature `postgres`, Unix)
 //! * chance and time that a test decides: [`random`], [`clock`]
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,8 @@ pub mod backplane;
 pub mod clock;
 pub mod contract;
 pub mod failing_store;
+#[cfg(all(feature = "postgres", unix))]
+pub mod postgres;
 pub mod random;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -68,7 +68,6 @@ store_promises! { $
         a_refusal_takes_no_seq_and_writes_nothing
         tags_are_chained_and_anybody_can_check_them
         eight_writers_make_one_gapless_log_with_every_id_once
-        nothing_of_a_member_is_stored_after_their_removal
         a_bound_on_members_holds_against_many_who_join_at_once
         times_are_the_stores
     }
@@ -109,6 +108,10 @@ store_promises! { $
         what_was_before_a_join_cannot_be_touched
         a_page_of_the_log_ends_at_its_limit_or_bytes_and_holds_at_least_one_item
         a_position_ahead_of_the_log_is_told
+    }
+    /// At the same time: memberships that end while others write and read.
+    races {
+        nothing_of_a_member_is_stored_after_their_removal
         what_is_read_at_the_same_time_as_a_removal_ends_there
     }
     /// Content: it lives once, and what was deleted is nowhere.
@@ -130,6 +133,9 @@ store_promises! { $
         titles_meta_and_display_data_come_back_as_they_were_given
         what_is_empty_is_told_from_what_is_absent
         numbers_in_meta_come_back_as_they_were_sent
+    }
+    /// Names and numbers, however odd or large.
+    bounds {
         users_are_told_apart_and_ordered_byte_by_byte
         tags_of_every_value_come_back_as_they_are
         numbers_at_their_bounds_are_answered

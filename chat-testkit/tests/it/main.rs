@@ -9,3 +9,4 @@ mod in_process_transport;
 #[cfg(feature = "sim")]
 mod simulator;
 mod stories;
+mod wrong_order;

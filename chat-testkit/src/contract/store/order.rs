@@ -265,44 +265,6 @@ pub async fn eight_writers_make_one_gapless_log_with_every_id_once(fixture: impl
     assert_eq!(ids.len() + 1, log.len(), "nothing is in the log that nobody was told");
 }
 
-/// However sends race with a removal: the log holds nothing of the removed user after it, and every send that was
-/// answered is before it.
-pub async fn nothing_of_a_member_is_stored_after_their_removal(fixture: impl StoreFixture) {
-    for round in 0..10_u64 {
-        let scene = Scene::of(&fixture).await;
-        let create = {
-            let mut create = scene.create(ConversationKind::Group, &["bob"]);
-            create.conversation = chat_core::id::ConversationId::from_parts(round, [9; 10]);
-            create
-        };
-        let group = create.conversation;
-        scene.event(by("ann"), create).await;
-        let mut writers = Vec::new();
-        for writer in 0..4 {
-            let handle = if writer % 2 == 0 { fixture.store() } else { fixture.another() };
-            let scene = scene.through(handle);
-            writers.push(tokio::spawn(async move {
-                loop {
-                    match scene.append(scene.item(by("bob"), scene.message(group, "x"))).await {
-                        Ok(_) => tokio::task::yield_now().await,
-                        Err(refusal) => return assert_eq!(refusal, Refusal::NotFound),
-                    }
-                }
-            }));
-        }
-        while scene.head(group).await.seq < Seq(5 + round) {
-            tokio::task::yield_now().await;
-        }
-        let removed = scene.remove(group, "bob").await;
-        for writer in writers {
-            writer.await.unwrap();
-        }
-        let log = scene.whole_log(group).await;
-        let after = log.iter().filter(|event| event.seq > removed.seq);
-        assert_eq!(after.count(), 0, "nobody else wrote, and bob could not");
-    }
-}
-
 /// A bound is judged under the conversation's lock.
 pub async fn a_bound_on_members_holds_against_many_who_join_at_once(fixture: impl StoreFixture) {
     let scene = Scene::of(&fixture).await;

@@ -286,34 +286,3 @@ pub async fn a_position_ahead_of_the_log_is_told(fixture: impl StoreFixture) {
     assert!(matches!(scene.read_log(group, None, 4).await, LogRead::Ahead));
     assert!(matches!(scene.read_log(group, Some("bob"), removed.seq.0 + 1).await, LogRead::Ahead));
 }
-
-/// Page and membership are read in one statement: nothing after a removal is read, however they race.
-pub async fn what_is_read_at_the_same_time_as_a_removal_ends_there(fixture: impl StoreFixture) {
-    let scene = Scene::of(&fixture).await;
-    for _ in 0..10 {
-        let group = scene.group(&["ann", "bob"]).await;
-        let writer = scene.through(fixture.another());
-        let writer = tokio::spawn(async move {
-            for _ in 0..5 {
-                writer.send(group, "ann", "before").await;
-            }
-            let removed = writer.remove(group, "bob").await;
-            for _ in 0..5 {
-                writer.send(group, "ann", "after").await;
-            }
-            removed.seq
-        });
-        let mut pages = Vec::new();
-        while !writer.is_finished() {
-            pages.push(scene.page(group, Some("bob"), 0).await);
-            tokio::task::yield_now().await;
-        }
-        let removed = writer.await.unwrap();
-        for page in pages {
-            let last = page.items.last().unwrap().position();
-            assert!(last.seq <= removed, "{} was read after the removal at {removed}", last.seq);
-            assert_eq!(page.ended.is_some(), last.seq == removed);
-            assert_eq!(page.head, last);
-        }
-    }
-}

@@ -1,0 +1,111 @@
+//! Appends that wait while a commit is under way go out together, in one transaction.
+//!
+//! A task commits, group after group, with no delay of its own: when nothing is under way, a lone append goes at once.
+//! The tasks belong to the store; they end when the last handle is gone and everything that waited is answered. A caller
+//! who goes away cancels nothing.
+
+use crate::database::Answer;
+use chat_core::store::{Append, Appended, StoreError};
+use std::future::Future;
+use std::sync::Arc;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+/// Batches that wait; beyond that callers wait for room.
+const WAITING_MAX: usize = 4_096;
+
+/// A group with so many items takes no further batch.
+const ITEMS_MAX: usize = 1_000;
+
+/// After so many rounds in which somebody else held its conversation, a batch goes alone.
+pub(crate) const ROUNDS_MAX: u32 = 3;
+
+/// A batch that waits for its commit.
+pub(crate) struct Job {
+    pub batch: Append,
+    answer: oneshot::Sender<Answer<Appended>>,
+    /// In how many rounds somebody else held its conversation.
+    pub rounds: u32,
+}
+
+impl Job {
+    pub fn answer(self, answer: Answer<Appended>) {
+        // Whoever asked may be gone; what was committed stays.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// Commits groups; the one part that knows the database.
+pub(crate) trait Commit: Send + 'static {
+    /// Answers each job, or gives it back for the next round.
+    fn commit(&mut self, group: Vec<Job>) -> impl Future<Output = Vec<Job>> + Send;
+}
+
+/// Where appends wait.
+#[derive(Debug, Clone)]
+pub(crate) struct Queue {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Queue {
+    /// Starts the tasks that commit, one group each at a time.
+    pub fn start(commits: impl IntoIterator<Item = impl Commit>) -> Self {
+        let (jobs, waiting) = mpsc::channel(WAITING_MAX);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for commit in commits {
+            tokio::spawn(run(commit, waiting.clone()));
+        }
+        Self { jobs }
+    }
+
+    pub async fn append(&self, batch: Append) -> Answer<Appended> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job {
+            batch,
+            answer,
+            rounds: 0,
+        };
+        let gone = || StoreError::unavailable("the store's task has ended: its runtime was shut down");
+        self.jobs.send(job).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+async fn run(mut commit: impl Commit, waiting: Arc<Mutex<mpsc::Receiver<Job>>>) {
+    let mut group = Vec::new();
+    loop {
+        take(&mut group, &waiting).await;
+        if group.is_empty() {
+            return;
+        }
+        group = commit.commit(group).await;
+    }
+}
+
+/// Takes all that waits, up to the bound of a group; when the group is empty it waits for the first. None come any more
+/// when it is empty afterwards.
+async fn take(group: &mut Vec<Job>, waiting: &Mutex<mpsc::Receiver<Job>>) {
+    let mut items: usize = group.iter().map(|job| job.batch.items.len()).sum();
+    if group.is_empty() {
+        // Whoever holds the lock waits for the first job; the other tasks wait for the lock.
+        let mut waiting = waiting.lock().await;
+        let Some(first) = waiting.recv().await else { return };
+        fill(group, first, &mut items, &mut waiting);
+    } else if let Ok(mut waiting) = waiting.try_lock()
+        && let Ok(first) = waiting.try_recv()
+    {
+        fill(group, first, &mut items, &mut waiting);
+    }
+}
+
+fn fill(group: &mut Vec<Job>, first: Job, items: &mut usize, waiting: &mut mpsc::Receiver<Job>) {
+    let mut next = Some(first);
+    while let Some(job) = next {
+        *items += job.batch.items.len();
+        group.push(job);
+        next = (*items < ITEMS_MAX).then(|| waiting.try_recv().ok()).flatten();
+    }
+}
+
+pub(crate) fn no_answer() -> StoreError {
+    crate::rows::corrupt("a batch without an answer")
+}

@@ -1,0 +1,343 @@
+//! [`PostgresStore`]: one truth for many nodes.
+
+mod commit;
+mod held;
+mod messages;
+mod session;
+
+use crate::database::{Answer, POSTGRES, Statements};
+use crate::error::OpenError;
+use crate::group::Queue;
+use crate::migrations::{self, Files};
+use crate::rows::read as answered;
+use crate::statements::{self, Seats};
+use crate::{identity, keep, read, store};
+use chat_core::command::{Command, PageToken};
+use chat_core::conversation::InboxEntry;
+use chat_core::frame::{ConversationView, HistoryPage, InboxPage, MarkPage, MemberPage, ReactionPage, Stored};
+use chat_core::id::{CommandId, ConversationId, Epoch, MessageId, NodeId, Revision, UserId};
+use chat_core::store::*;
+use commit::Commit;
+use held::Held;
+use serde_json::Value;
+use session::Session;
+use sqlx::migrate::Migrate;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgConnection, PgPool, Postgres, Row, Transaction};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+const FILES: Files = &[(1, "chat", include_str!("../migrations/postgres/0001_chat.sql"))];
+
+/// Connections of a pool of our own.
+const POOL_CONNECTIONS: u32 = 10;
+
+/// For a connection out of the pool, and for a new one.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The oldest server that has what the statements say (`xid8`).
+const SERVER_VERSION_MIN: i32 = 130_000;
+
+/// What a session of ours allows: nothing of it waits for ever.
+const SESSION: [(&str, &str); 3] = [
+    ("statement_timeout", "5s"),
+    ("lock_timeout", "2s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+];
+
+/// A store in PostgreSQL 13 or newer, for any number of nodes; a cheap handle, clones of which share everything.
+///
+/// Acknowledged means committed, with the durability of the server: one that says `synchronous_commit=off` or
+/// `fsync=off` is refused, and so is a standby. Reads never go to a replica.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use chat_core::Engine;
+/// use chat_store_sqlx::PostgresStore;
+///
+/// let store = PostgresStore::connect("postgres://localhost/app").await?;
+/// store.migrate().await?;
+/// let engine = Engine::builder().store(store).build().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+    appends: Queue,
+}
+
+struct Shared {
+    statements: Statements,
+    schema: Option<String>,
+    pool: PgPool,
+    /// The first statement of a transaction: on a host's connection it brings our timeouts.
+    begin_reading: String,
+    begin_writing: String,
+    /// For the connections of the commit path, which are no pool's.
+    options: PgConnectOptions,
+}
+
+/// How a [`PostgresStore`] is opened.
+#[derive(Debug, Clone, Default)]
+pub struct PostgresOptions {
+    schema: Option<String>,
+    prefix: Option<String>,
+    allow_data_loss: bool,
+}
+
+impl PostgresOptions {
+    /// The defaults: tables whose names begin with `chat_`, in the schema that the connection finds first.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The schema of the tables: `a-z`, `0-9` and `_`, at most 32 characters. `migrate` makes it when it is not there.
+    #[must_use]
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// With what the names of the tables begin: `a-z`, `0-9` and `_`, at most 32 characters.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// Accepts a server that may lose what it acknowledged when it stops hard (`synchronous_commit` or `fsync` off).
+    #[must_use]
+    pub fn allow_data_loss(mut self, allow: bool) -> Self {
+        self.allow_data_loss = allow;
+        self
+    }
+
+    /// Connects with a pool of its own, of at most 10 connections, and two more that commit.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the address is none, the server cannot be reached, or it is not durable.
+    pub async fn connect(&self, url: &str) -> Result<PostgresStore, OpenError> {
+        let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Address(not_an_address(&error)))?;
+        let pool = PgPoolOptions::new()
+            .max_connections(POOL_CONNECTIONS)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .connect_with(options.options(SESSION))
+            .await
+            .map_err(OpenError::Connect)?;
+        self.open(pool, "").await
+    }
+
+    /// On a host's own pool, which reads; two connections more, with the same options, commit.
+    ///
+    /// # Errors
+    /// As [`connect`](PostgresOptions::connect).
+    pub async fn from_pool(&self, pool: PgPool) -> Result<PostgresStore, OpenError> {
+        let set = SESSION.map(|(name, value)| format!("; SET LOCAL {name} = '{value}'"));
+        self.open(pool, &set.concat()).await
+    }
+
+    async fn open(&self, pool: PgPool, set: &str) -> Result<PostgresStore, OpenError> {
+        self.check_server(&pool).await?;
+        let shared = Arc::new(Shared {
+            statements: Statements::new(POSTGRES, self.schema.as_deref(), self.prefix.as_deref())?,
+            schema: self.schema.clone(),
+            begin_reading: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{set}"),
+            begin_writing: format!("BEGIN ISOLATION LEVEL READ COMMITTED{set}"),
+            options: (*pool.connect_options()).clone().options(SESSION),
+            pool,
+        });
+        Ok(PostgresStore {
+            appends: Queue::start([Commit::new(shared.clone()), Commit::new(shared.clone())]),
+            shared,
+        })
+    }
+
+    async fn check_server(&self, pool: &PgPool) -> Result<(), OpenError> {
+        let settings = "SELECT current_setting('server_version_num')::int AS version, \
+                        current_setting('synchronous_commit') AS synchronous_commit, \
+                        current_setting('fsync') AS fsync, pg_is_in_recovery() AS is_standby";
+        let row = sqlx::query(settings)
+            .fetch_one(pool)
+            .await
+            .map_err(OpenError::Connect)?;
+        let version: i32 = row.try_get("version").map_err(OpenError::Connect)?;
+        if version < SERVER_VERSION_MIN {
+            return Err(OpenError::Address(format!(
+                "this PostgreSQL is version {}: use 13 or newer",
+                version / 10_000
+            )));
+        }
+        if row.try_get("is_standby").map_err(OpenError::Connect)? {
+            return Err(OpenError::Address(
+                "this PostgreSQL is a standby: give the address of the primary".to_owned(),
+            ));
+        }
+        for setting in ["synchronous_commit", "fsync"] {
+            let value: String = row.try_get(setting).map_err(OpenError::Connect)?;
+            if value == "off" && !self.allow_data_loss {
+                return Err(OpenError::NotDurable(format!(
+                    "this PostgreSQL has {setting}=off: it would lose messages that were acknowledged. Set it to on, or \
+                     allow the loss of data"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The statements that make the schema, as [`migrate`](PostgresStore::migrate) runs them.
+    ///
+    /// # Errors
+    /// [`OpenError::Prefix`].
+    pub fn schema_sql(&self) -> Result<String, OpenError> {
+        let statements = Statements::new(POSTGRES, self.schema.as_deref(), self.prefix.as_deref())?;
+        let schema = self
+            .schema
+            .iter()
+            .map(|schema| format!("CREATE SCHEMA IF NOT EXISTS {schema};\n\n"));
+        Ok(schema.collect::<String>() + &migrations::printed(FILES, &statements))
+    }
+}
+
+/// The error may show the address, and the address a password.
+fn not_an_address(_: &sqlx::Error) -> String {
+    "this is no address of a PostgreSQL database: write postgres://USER:PASSWORD@HOST:PORT/DATABASE".to_owned()
+}
+
+impl PostgresStore {
+    /// Connects with the defaults of [`PostgresOptions`].
+    ///
+    /// # Errors
+    /// As [`PostgresOptions::connect`].
+    pub async fn connect(url: &str) -> Result<Self, OpenError> {
+        PostgresOptions::new().connect(url).await
+    }
+
+    /// On a host's own pool, with the defaults of [`PostgresOptions`].
+    ///
+    /// # Errors
+    /// As [`PostgresOptions::from_pool`].
+    pub async fn from_pool(pool: PgPool) -> Result<Self, OpenError> {
+        PostgresOptions::new().from_pool(pool).await
+    }
+
+    /// Makes the schema, or brings it up to date, and gives a new store its identity. Done again it changes nothing;
+    /// several nodes may do it at once.
+    ///
+    /// What was done is written in a table of its own, `chat_migrations`: a host's migrations in the same database are
+    /// not touched.
+    ///
+    /// # Errors
+    /// [`OpenError`]; what was done before an error stays, and the next call goes on there.
+    pub async fn migrate(&self) -> Result<(), OpenError> {
+        let mut migrator = migrations::migrator(FILES, &self.shared.statements);
+        if let Some(schema) = &self.shared.schema {
+            migrator.create_schema(schema.clone());
+        }
+        // A connection without the timeouts of a session: an index of a large table takes its time.
+        let options = self
+            .shared
+            .options
+            .clone()
+            .options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+        let mut connection = options.connect().await.map_err(OpenError::Connect)?;
+        let done = migrator.run(&mut connection).await;
+        done.map_err(|error| migrations::failed(FILES, error))?;
+        identity::make(&mut self.shared.session(&mut connection)).await?;
+        Ok(())
+    }
+
+    /// Gives the log a new epoch: every client starts anew. For after a restore that went back in time.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn reset_epoch(&self) -> Result<Epoch, OpenError> {
+        self.check().await?;
+        let mut session = self.shared.read_once().await?;
+        Ok(identity::reset_epoch(&mut session).await?)
+    }
+
+    /// Whether the schema is the one that this version knows.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn check(&self) -> Result<(), OpenError> {
+        let mut connection = self.shared.pool.acquire().await.map_err(OpenError::Connect)?;
+        let table = self.shared.statements.make(migrations::TABLE);
+        let applied = match connection.list_applied_migrations(&table).await {
+            Ok(applied) => migrations::versions(&applied),
+            // There is no table yet.
+            Err(_) => Vec::new(),
+        };
+        migrations::check(FILES, &applied)
+    }
+
+    /// Appends one command in a host's own transaction: its rows and the event commit together, or neither does.
+    ///
+    /// By the same rules as any append, for the same answer. After the commit, [`Engine::ring`](chat_core::Engine::ring)
+    /// delivers at once; without it reconcile does, seconds later. Put it last: until the commit it holds the
+    /// conversation, and nothing else is appended to it. The transaction has to be READ COMMITTED.
+    ///
+    /// # Errors
+    /// [`store::AppendError`]; after a refusal the transaction goes on as if nothing had been asked, after anything
+    /// else roll back.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropped early, roll back.
+    pub async fn append_in(
+        &self,
+        transaction: &mut Transaction<'_, Postgres>,
+        actor: &Actor,
+        command: impl Into<Command>,
+    ) -> Result<Stored, store::AppendError> {
+        let mut session = self.shared.session(&mut **transaction);
+        store::append_in(&mut session, actor, command.into()).await
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn session<C>(&self, connection: C) -> Session<C> {
+        Session {
+            connection,
+            statements: self.statements.clone(),
+        }
+    }
+
+    /// For one statement.
+    async fn read_once(&self) -> Answer<Session<Held>> {
+        Ok(self.session(Held::new(answered(self.pool.acquire().await)?)))
+    }
+
+    /// A snapshot: everything that is read in it is of one moment.
+    async fn read(&self) -> Answer<Session<Held>> {
+        self.begin(&self.begin_reading).await
+    }
+
+    async fn write(&self) -> Answer<Session<Held>> {
+        self.begin(&self.begin_writing).await
+    }
+
+    async fn begin(&self, statement: &str) -> Answer<Session<Held>> {
+        let mut session = self.read_once().await?;
+        session.connection.begin(statement).await?;
+        Ok(session)
+    }
+
+    /// A connection that is no pool's.
+    async fn connect(&self) -> Answer<PgConnection> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.options.connect()).await {
+            Ok(connected) => answered(connected),
+            Err(_) => Err(StoreError::unavailable("PostgreSQL does not answer")),
+        }
+    }
+}
+
+store::implement!(PostgresStore, "postgres");

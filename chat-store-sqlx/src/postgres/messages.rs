@@ -1,0 +1,115 @@
+//! The way of most messages: one statement that takes the conversations, if they are as they were judged, and writes.
+
+use super::held::Hold;
+use super::session::Session;
+use crate::database::Answer;
+use crate::rows::{int, tag_bits, to_json};
+use crate::writes::Writes;
+use chat_core::conversation::LogKind;
+use chat_core::id::ConversationId;
+use chat_core::store::Actor;
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// Writes messages that were judged without a lock; answers with the conversations in which they are.
+///
+/// Whatever the judge looks at changes together with the head of its log. So a conversation whose head is still the one
+/// that was judged has not changed, and one whose row is locked, or whose head has moved, is left for the next round:
+/// rows are taken in the order of their ids, and none is waited for.
+///
+/// Only for [`Writes::only_messages`].
+pub(super) async fn write_messages<C: Hold>(
+    session: &mut Session<C>,
+    writes: &Writes,
+) -> Answer<BTreeSet<ConversationId>> {
+    let statement = "WITH taken AS ( \
+            SELECT c.id, j.new_seq, j.new_tag FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], \
+            $5::bigint[]) AS j(id, old_seq, old_tag, new_seq, new_tag) \
+            JOIN chat_conversations c ON c.id = j.id AND c.head_seq = j.old_seq AND c.head_tag = j.old_tag \
+            ORDER BY c.id FOR UPDATE OF c SKIP LOCKED \
+        ), bumped AS ( \
+            UPDATE chat_conversations c SET head_seq = t.new_seq, head_tag = t.new_tag, changed = CHANGE() \
+            FROM taken t WHERE c.id = t.id RETURNING c.id \
+        ), lines AS ( \
+            SELECT j.* FROM unnest($6::uuid[], $7::bigint[], $8::bigint[], $9::uuid[], $10::text[], $11::uuid[], \
+            $12::uuid[], $13::text[], $14::bigint[]) \
+            AS j(conversation, seq, tag, id, actor, fingerprint, reply_to, content, at) \
+            JOIN bumped b ON b.id = j.conversation \
+        ), logged AS ( \
+            INSERT INTO chat_log (conversation, seq, tag, id, actor, at, fingerprint, kind, message_seq) \
+            SELECT conversation, seq, tag, id, actor, at, fingerprint, 'message:new', seq FROM lines \
+        ), written AS ( \
+            INSERT INTO chat_messages (conversation, seq, id, sender, at, version, changed, reply_to, content) \
+            SELECT conversation, seq, id, actor, at, 1, seq, reply_to, content FROM lines \
+        ), marked AS ( \
+            UPDATE chat_members m SET read = greatest(m.read, s.seq), delivered = greatest(m.delivered, s.seq) \
+            FROM (SELECT conversation, actor, max(seq) AS seq FROM lines WHERE actor IS NOT NULL \
+            GROUP BY conversation, actor) s WHERE m.conversation = s.conversation AND m.user_id = s.actor \
+        ) SELECT id AS conversation FROM bumped";
+
+    let mut heads: (Vec<Uuid>, [Vec<i64>; 4]) = Default::default();
+    for (id, (place, before)) in &writes.places {
+        let Some(before) = before else { continue };
+        heads.0.push(*id.as_uuid());
+        heads.1[0].push(int(before.seq.0));
+        heads.1[1].push(tag_bits(before.tag));
+        heads.1[2].push(int(place.head.seq.0));
+        heads.1[3].push(tag_bits(place.head.tag));
+    }
+    let mut lines = Lines::default();
+    let mut messages = writes.new_messages.iter().map(|(_, message)| message);
+    for (conversation, row, _) in &writes.log {
+        let (LogKind::MessageNew { .. }, Some(message)) = (&row.kind, messages.next()) else {
+            continue;
+        };
+        lines.conversations.push(*conversation.as_uuid());
+        lines.seqs.push(int(row.seq.0));
+        lines.tags.push(tag_bits(row.tag));
+        lines.ids.push(*row.id.as_uuid());
+        lines.actors.push(match &row.actor {
+            Actor::User(user) => Some(user.as_str()),
+            Actor::System => None,
+        });
+        lines
+            .fingerprints
+            .push(row.fingerprint.map(|print| Uuid::from_bytes(print.0)));
+        lines.replies.push(message.reply_to.map(|id| *id.as_uuid()));
+        lines.contents.push(message.content.as_ref().map(to_json).transpose()?);
+        lines.times.push(int(row.at.0));
+    }
+    let [old_seqs, old_tags, new_seqs, new_tags] = heads.1;
+    let query = session
+        .query(statement)
+        .bind(heads.0)
+        .bind(old_seqs)
+        .bind(old_tags)
+        .bind(new_seqs)
+        .bind(new_tags);
+    let query = query
+        .bind(lines.conversations)
+        .bind(lines.seqs)
+        .bind(lines.tags)
+        .bind(lines.ids)
+        .bind(lines.actors);
+    let query = query
+        .bind(lines.fingerprints)
+        .bind(lines.replies)
+        .bind(lines.contents)
+        .bind(lines.times);
+    let rows = session.all(query).await?;
+    rows.iter().map(crate::rows::conversation).collect()
+}
+
+/// The columns of the messages.
+#[derive(Default)]
+struct Lines<'a> {
+    conversations: Vec<Uuid>,
+    seqs: Vec<i64>,
+    tags: Vec<i64>,
+    ids: Vec<Uuid>,
+    actors: Vec<Option<&'a str>>,
+    fingerprints: Vec<Option<Uuid>>,
+    replies: Vec<Option<Uuid>>,
+    contents: Vec<Option<String>>,
+    times: Vec<i64>,
+}

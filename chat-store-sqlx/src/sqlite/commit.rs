@@ -1,0 +1,44 @@
+//! How a group of appends is committed: one transaction, which is the only one that writes.
+
+use super::Shared;
+use crate::database::Answer;
+use crate::desk::judge_all;
+use crate::group::{self, Job};
+use chat_core::store::Appended;
+use std::sync::Arc;
+
+pub(super) struct Commit(pub Arc<Shared>);
+
+impl group::Commit for Commit {
+    async fn commit(&mut self, group: Vec<Job>) -> Vec<Job> {
+        match self.try_commit(&group).await {
+            Ok(answers) => {
+                for (job, answer) in group.into_iter().zip(answers) {
+                    job.answer(Ok(answer));
+                }
+            }
+            // Rolled back, or nobody knows. Each goes once more alone: what is stored answers again.
+            Err(error) => {
+                tracing::warn!(%error, batches = group.len(), "a group was not committed: each batch is tried alone");
+                for job in group {
+                    let answer = self.try_commit(std::slice::from_ref(&job)).await;
+                    job.answer(answer.and_then(|mut answers| answers.pop().ok_or_else(group::no_answer)));
+                }
+            }
+        }
+        Vec::new()
+    }
+}
+
+impl Commit {
+    async fn try_commit(&self, group: &[Job]) -> Answer<Vec<Appended>> {
+        let batches: Vec<_> = group.iter().map(|job| &job.batch).collect();
+        let mut session = self.0.write().await?;
+        let judged = judge_all(&mut session, &batches).await?;
+        if !judged.writes.is_empty() {
+            judged.writes.write(&mut session).await?;
+            session.commit().await?;
+        }
+        Ok(judged.answers)
+    }
+}

@@ -37,6 +37,8 @@ use thiserror::Error;
 /// * **Tags chain.** Each row's tag is [`chain`](crate::conversation::chain) of the one before; stores keep the result.
 /// * **Reads join.** A viewer's page and their membership are read in one statement: nothing after a removal, nothing
 ///   before a join (unless the conversation's history is `all`); what is left out inside a page is a skip.
+/// * **Pages** of logs, messages and inboxes hold what goes into a [`PageRoom`](crate::conversation::PageRoom) of the
+///   limit and bytes that are asked for.
 /// * **Every read says which epoch it read**, with what it found or did not find, from the same moment: a position
 ///   means something in its own incarnation of the log only.
 /// * **Content lives once.** A log row names what changed; events are [rendered](crate::conversation::render) with the

@@ -22,7 +22,7 @@ use std::time::Duration;
 mod scene;
 
 /// A fresh, empty store and what a test needs beside it; it is kept until the test is over.
-pub trait StoreFixture: Send + Sync {
+pub trait StoreFixture: Send + Sync + 'static {
     /// A handle on the store.
     fn store(&self) -> Arc<dyn Store>;
 
@@ -169,6 +169,7 @@ store_promises! { $
     inbox {
         an_entry_is_true_at_its_head
         an_entry_says_what_is_ones_own
+        who_comes_back_finds_it_neither_muted_nor_archived
         entries_are_for_members
         inbox_pages_hold_every_conversation_once
         a_page_of_the_inbox_ends_at_its_bytes_and_holds_at_least_one_entry
@@ -195,6 +196,11 @@ store_promises! { $
         a_horizon_begins_now_and_tells_what_changes
         a_horizon_is_read_in_pages
         a_horizon_misses_nothing_however_many_write
+    }
+    /// Random operations, beside a reference and by laws.
+    model {
+        random_operations_are_answered_as_by_the_reference_model
+        random_operations_keep_the_laws_that_follow_from_the_log
     }
     /// Leases by the store's clock.
     leases {

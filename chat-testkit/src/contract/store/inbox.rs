@@ -4,7 +4,7 @@ use super::StoreFixture;
 use super::scene::{Walk, Scene, by, text_of, user};
 use chat_core::conversation::{ConversationKind, InboxEntry, Role};
 use chat_core::id::{Position, Seq};
-use chat_core::store::InboxChange;
+use chat_core::store::{InboxChange, InboxChanged};
 use std::collections::BTreeMap;
 
 /// Everything in an entry is as of its head.
@@ -62,6 +62,22 @@ pub async fn an_entry_says_what_is_ones_own(fixture: impl StoreFixture) {
         assert_eq!(members, [("ann", Role::Member), ("bob", Role::Member)]);
         assert_eq!((entry.role, entry.conversation.title), (Role::Member, None));
     }
+}
+
+/// What was one's own in a membership that ended is gone with it.
+pub async fn who_comes_back_finds_it_neither_muted_nor_archived(fixture: impl StoreFixture) {
+    let scene = Scene::of(&fixture).await;
+    let group = scene.group(&["ann", "bob"]).await;
+    scene.set("bob", group, InboxChange::Muted(true)).await;
+    scene.set("bob", group, InboxChange::Archived(true)).await;
+    scene.set_role(group, "ann", "bob", Role::Admin).await;
+    scene.remove(group, "bob").await;
+    let joined = scene.add(group, "bob").await;
+    let entry = scene.entry("bob", group).await;
+    assert!(!entry.muted && !entry.archived);
+    assert_eq!((entry.role, entry.joined, entry.delivered), (Role::Member, joined.seq, joined.seq));
+    let muted = scene.set("bob", group, InboxChange::Muted(true)).await;
+    assert!(matches!(muted, InboxChanged::Changed { .. }), "{muted:?}");
 }
 
 /// Conversations of which the user is no member are left out, whatever is asked for.

@@ -435,14 +435,6 @@ impl PostgresError {
     }
 }
 
-/// The directory of the programs that [`PrivatePostgres::start`] would use.
-///
-/// # Errors
-/// When one is missing; the sentence says where they are looked for and what brings them.
-pub fn programs() -> Result<PathBuf, PostgresError> {
-    Ok(Programs::find()?.directory().to_path_buf())
-}
-
 /// The PostgreSQL that the tests of one run share, each in a schema or database of its own.
 ///
 /// # Panics

@@ -1,14 +1,21 @@
 //! `cargo xtask bench NAME`: hands its options to the load generator of `benches`.
 
+use std::env;
+
 use crate::child;
-use crate::report::Outcome;
+use crate::postgres::Postgres;
+use crate::report::{Outcome, Stop};
 use crate::workspace::Workspace;
 
 /// What is measured.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Which bench; `fanout` is one.
+    /// Which bench; `fanout` and `append` are two.
     name: String,
+    /// Which store, for a bench that knows several; `postgres` starts a private PostgreSQL unless CHAT_POSTGRES_URL
+    /// names one.
+    #[arg(long)]
+    store: Option<String>,
     /// Shorter, for a first figure.
     #[arg(long)]
     quick: bool,
@@ -24,11 +31,38 @@ pub struct Options {
 pub fn run(workspace: &Workspace, options: &Options) -> Outcome {
     let mut command = workspace.cargo(&["run", "--quiet", "--release", "-p", "benches", "--bin", "bench", "--"]);
     command.arg(&options.name);
+    if let Some(store) = &options.store {
+        command.args(["--store", store]);
+    }
     if options.quick {
         command.arg("--quick");
     }
     if options.json {
         command.arg("--json");
     }
-    child::run(command.args(&options.rest), None)
+    command.args(&options.rest);
+    let needs_postgres = options.store.as_deref() == Some("postgres") && env::var_os("CHAT_POSTGRES_URL").is_none();
+    if !needs_postgres {
+        return child::run(&mut command, None);
+    }
+    let postgres = private_postgres(workspace)?;
+    postgres.tell(&mut command);
+    child::run(&mut command, None)
+}
+
+/// What the disk does without a database is printed beside: figures of commits mean nothing alone.
+fn private_postgres(workspace: &Workspace) -> Result<Postgres, Stop> {
+    let mut build = workspace.cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "-p",
+        "chat-testkit",
+        "--features",
+        "postgres",
+    ]);
+    child::run(build.args(["--bin", "private-postgres"]), None)?;
+    let postgres = Postgres::start(workspace, "release")?;
+    postgres.print_fsync()?;
+    Ok(postgres)
 }

@@ -34,6 +34,11 @@ pub fn end_all_when_told_to_stop() -> Result<(), ctrlc::Error> {
         if !groups.is_empty() {
             thread::sleep(Duration::from_millis(500));
         }
+        // A leader may have something to put in order.
+        let end = Instant::now() + GRACE;
+        while groups.iter().any(|leader| lives(*leader)) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
         groups.iter().for_each(|group| signal(*group, Signal::Kill));
         std::process::exit(130);
     })
@@ -165,6 +170,20 @@ fn signal(group: u32, signal: Signal) {
     };
     // A group that ended meanwhile is what was wanted.
     let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group.cast_signed()), signal);
+}
+
+/// Whether a child of ours has not ended yet; one that has stays for whoever waits for it.
+#[cfg(unix)]
+fn lives(child: u32) -> bool {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let pid = nix::unistd::Pid::from_raw(child.cast_signed());
+    waitid(Id::Pid(pid), flags) == Ok(WaitStatus::StillAlive)
+}
+
+#[cfg(not(unix))]
+fn lives(_child: u32) -> bool {
+    false
 }
 
 #[cfg(not(unix))]

@@ -10,6 +10,7 @@ mod check;
 mod child;
 #[cfg(test)]
 mod docs;
+mod postgres;
 mod report;
 mod sim;
 mod test;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::child;
+use crate::postgres::{self, Postgres};
 use crate::report::{Kind, Outcome, Report};
 use crate::sim;
 use crate::workspace::{Workspace, array, text};
@@ -27,22 +28,47 @@ pub struct Options {
 /// Runs all parts; what depends on a part that failed is not tried.
 pub fn run(workspace: &Workspace, options: &Options) -> Report {
     let mut report = Report::default();
-    let tests = ["test", "--workspace", "--all-features"];
-    let built = report.part("build tests", Kind::Compile, || {
-        child::run(workspace.cargo(&tests).args(["--quiet", "--no-run"]), None)
-    });
-    if built {
-        report.part("tests", Kind::Run, || {
-            let mut command = workspace.cargo(&tests);
-            if options.long {
-                command.env("CHAT_LONG", "1");
-            }
-            child::run(&mut command, Some(TESTS_AT_MOST))
-        });
-    }
+    own_tests(workspace, options, &mut report);
     simulate(workspace, options, &mut report);
     foreign_clients(workspace, options, &mut report);
     report
+}
+
+fn own_tests(workspace: &Workspace, options: &Options, report: &mut Report) {
+    let everything = ["--all-features"].map(str::to_owned).to_vec();
+    let embedded = ["--features".to_owned(), postgres::features_without(workspace)].to_vec();
+    let cargo_test = |features: &[String]| {
+        let mut command = workspace.cargo(&["test", "--workspace"]);
+        command.args(features);
+        command
+    };
+    let mut features = if options.embedded { &embedded } else { &everything };
+    let built = report.part("build tests", Kind::Compile, || {
+        child::run(cargo_test(features).args(["--quiet", "--no-run"]), None)
+    });
+    if !built {
+        return;
+    }
+    // One for all tests of the run; it ends with this function.
+    let mut shared = None;
+    if options.embedded {
+        report.not_run("PostgreSQL", "left out by --embedded");
+    } else if !report.part("PostgreSQL", Kind::Run, || {
+        shared = Some(Postgres::start(workspace, "debug")?);
+        Ok(())
+    }) {
+        features = &embedded;
+    }
+    report.part("tests", Kind::Run, || {
+        let mut command = cargo_test(features);
+        if let Some(postgres) = &shared {
+            postgres.tell(&mut command);
+        }
+        if options.long {
+            command.env("CHAT_LONG", "1");
+        }
+        child::run(&mut command, Some(TESTS_AT_MOST))
+    });
 }
 
 fn simulate(workspace: &Workspace, options: &Options, report: &mut Report) {

@@ -1,7 +1,7 @@
 //! Runs a private PostgreSQL until it is told to stop, or whoever started it is gone.
 //!
-//! `private-postgres` prints what a client needs, as lines `NAME=value`, the last of them `CHAT_POSTGRES_URL`;
-//! `private-postgres where` prints the directory of the programs and ends.
+//! It prints what a client needs, as lines `NAME=value`; the last of them is `CHAT_POSTGRES_URL`. It ends with exit code 3
+//! when programs of PostgreSQL are missing.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program speaks to whoever started it.
 
@@ -9,42 +9,32 @@ use std::process::ExitCode;
 
 #[cfg(unix)]
 fn main() -> ExitCode {
-    let done = match std::env::args().nth(1).as_deref() {
-        None => private::serve(),
-        Some("where") => private::say_where(),
-        Some(_) => Err("usage: private-postgres [where]".into()),
+    use chat_testkit::postgres::PostgresError;
+    let Err(error) = private::serve() else {
+        return ExitCode::SUCCESS;
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("private-postgres: {error}");
-            ExitCode::FAILURE
-        }
+    eprintln!("{error}");
+    match error.downcast_ref() {
+        Some(PostgresError::Missing { .. }) => ExitCode::from(3),
+        _ => ExitCode::FAILURE,
     }
 }
 
 #[cfg(not(unix))]
 fn main() -> ExitCode {
-    eprintln!("private-postgres: it needs a Unix system");
+    eprintln!("a private PostgreSQL needs a Unix system");
     ExitCode::FAILURE
 }
 
 #[cfg(unix)]
 mod private {
-    use chat_testkit::postgres::{self, PrivatePostgres};
+    use chat_testkit::postgres::PrivatePostgres;
     use std::error::Error;
     use std::os::unix::process::parent_id;
     use std::time::Duration;
     use tokio::signal::unix::{SignalKind, signal};
 
-    type Done = Result<(), Box<dyn Error>>;
-
-    pub fn say_where() -> Done {
-        println!("{}", postgres::programs()?.display());
-        Ok(())
-    }
-
-    pub fn serve() -> Done {
+    pub fn serve() -> Result<(), Box<dyn Error>> {
         let parent = parent_id();
         let postgres = PrivatePostgres::start()?;
         println!("CHAT_POSTGRES_BIN={}", postgres.programs().display());
@@ -56,7 +46,7 @@ mod private {
     }
 
     /// Whoever started this may be killed and say nothing; then somebody else is the parent.
-    async fn until_told_or_alone(parent: u32) -> Done {
+    async fn until_told_or_alone(parent: u32) -> Result<(), Box<dyn Error>> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut hangup = signal(SignalKind::hangup())?;

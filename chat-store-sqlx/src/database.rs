@@ -1,10 +1,11 @@
 //! The inner door: what each database does for the statements, which are written once.
 //!
-//! A statement is written in the SQL that both understand, with four words that each database says in its own way:
+//! A statement is written in the SQL that both understand, with a few words that each database says in its own way:
 //!
 //! | word | PostgreSQL | SQLite |
 //! |---|---|---|
 //! | `LIST(a uuid, b text)` | rows of the first argument, a JSON array of objects | the same |
+//! | `IN ORDER JOIN` | `JOIN` | `CROSS JOIN`, which keeps the order: the list is small, and what it names is found by key |
 //! | `CHANGE()` | this transaction's id | the number of this transaction |
 //! | `LOCKED()` | `FOR UPDATE` | nothing: a transaction that writes is alone |
 //! | `NOW()` | the server's time in ms | nothing: the process's time is asked |
@@ -62,8 +63,12 @@ pub(crate) enum Argument<'a> {
     Flag(bool),
     Text(&'a str),
     MaybeText(Option<&'a str>),
-    /// JSON, for the database or as a value.
+    /// JSON, as a list or as a value.
     Json(String),
+    /// For `LIST(id uuid)`.
+    Ids(Vec<Uuid>),
+    /// For `LIST(id text)`.
+    Names(Vec<String>),
 }
 
 /// How a database says the words.
@@ -71,6 +76,7 @@ pub(crate) enum Argument<'a> {
 pub(crate) struct Dialect {
     /// A list's rows, from its columns and their types.
     pub list: fn(&[(&str, &str)]) -> String,
+    pub join: &'static str,
     pub change: &'static str,
     pub locked: &'static str,
     pub now: &'static str,
@@ -129,6 +135,7 @@ impl Statements {
     /// The text of a statement, or the name of a table, in this database's words.
     pub fn make(&self, written: &str) -> String {
         let mut text = written.replace(WRITTEN, &self.prefix);
+        text = text.replace("IN ORDER JOIN", self.dialect.join);
         text = text.replace("CHANGE()", &self.dialect.change.replace(WRITTEN, &self.prefix));
         text = text.replace("NOW()", self.dialect.now);
         text = text.replace("NEXT()", &self.dialect.next.replace(WRITTEN, &self.prefix));
@@ -169,6 +176,7 @@ pub(crate) const SQLITE: Dialect = Dialect {
         }
         text + " FROM json_each($1))"
     },
+    join: "CROSS JOIN",
     change: "(SELECT changes FROM chat_store)",
     locked: "",
     now: "NULL",
@@ -177,17 +185,30 @@ pub(crate) const SQLITE: Dialect = Dialect {
     number: "",
 };
 
-/// PostgreSQL: a record of each object; `n` is its place in the list.
+/// User ids are stored and indexed byte by byte; a list in another order finds nothing by index.
+#[cfg(feature = "postgres")]
+const AS_STORED: &str = " COLLATE \"C\"";
+
+/// PostgreSQL: a record of each object; `n` is its place in the list. One column is an array, of which the planner does
+/// not think that it has a hundred rows.
 #[cfg(feature = "postgres")]
 pub(crate) const POSTGRES: Dialect = Dialect {
     list: |columns| {
+        if let [(column, type_)] = columns {
+            let collated = if *type_ == "text" { AS_STORED } else { "" };
+            return format!(
+                "(SELECT {column}{collated} AS {column}, n FROM unnest($1::{type_}[]) WITH ORDINALITY AS list({column}, n))"
+            );
+        }
         let mut text = "(SELECT * FROM ROWS FROM (json_to_recordset($1::json) AS (".to_owned();
         for (index, (column, type_)) in columns.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            let _ = write!(text, "{comma}{column} {type_}");
+            let collated = if *type_ == "text" { AS_STORED } else { "" };
+            let _ = write!(text, "{comma}{column} {type_}{collated}");
         }
         text + ")) WITH ORDINALITY AS list(" + &names(columns) + ", n))"
     },
+    join: "JOIN",
     change: "pg_current_xact_id()",
     locked: " FOR UPDATE",
     now: "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",

@@ -24,6 +24,8 @@ mod group;
 mod identity;
 mod keep;
 mod migrations;
+#[cfg(test)]
+mod plans;
 mod read;
 mod rows;
 mod statements;

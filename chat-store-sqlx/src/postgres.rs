@@ -341,3 +341,75 @@ impl Shared {
 }
 
 store::implement!(PostgresStore, "postgres");
+
+#[cfg(all(test, feature = "postgres-tests"))]
+mod tests {
+    use super::*;
+    use crate::desk::judge_all;
+    use crate::plans::{ALL_CONVERSATIONS, CONVERSATIONS, MESSAGES, USER, batch, hot};
+
+    #[tokio::test]
+    async fn hot_statements_use_their_indexes() {
+        let url = chat_testkit::postgres::shared_postgres_url();
+        let schema = format!("plans_{}", std::process::id());
+        let store = PostgresOptions::new().schema(&schema).connect(&url).await.unwrap();
+        store.migrate().await.unwrap();
+        let mut session = store.shared.read_once().await.unwrap();
+        for statement in [
+            "SET statement_timeout = 0".to_owned(),
+            format!("SET search_path = {schema}"),
+            // A million rows take long enough without a log of them.
+            "ALTER TABLE chat_log SET UNLOGGED; ALTER TABLE chat_messages SET UNLOGGED".to_owned(),
+            format!(
+                "INSERT INTO chat_conversations SELECT format('00000000-0000-7000-8000-%s', lpad(n::text, 12, '0'))::uuid, \
+                 'group', NULL, false, 'joined', NULL, 1, 1, '{USER}', false, NULL, NULL, \
+                 CASE WHEN n = 1 THEN {MESSAGES} ELSE 1 END, 7, '0' FROM generate_series(1, {ALL_CONVERSATIONS}) n"
+            ),
+            format!(
+                "INSERT INTO chat_members SELECT id, CASE WHEN row_number() OVER (ORDER BY id) <= {CONVERSATIONS} \
+                 THEN '{USER}' ELSE 'other' END, 'owner', 1, NULL, 1, 1, false, false, 1 FROM chat_conversations"
+            ),
+            format!("INSERT INTO chat_users VALUES ('{USER}', 1, NULL, '0')"),
+            "INSERT INTO chat_users SELECT 'other-' || n, 1, NULL, '0' FROM generate_series(1, 10000) n".to_owned(),
+            format!(
+                "INSERT INTO chat_log SELECT '00000000-0000-7000-8000-000000000001', n, 7, \
+                 format('10000000-0000-7000-8000-%s', lpad(n::text, 12, '0'))::uuid, 'other', 1, NULL, 'message:new', \
+                 NULL, n FROM generate_series(1, {MESSAGES}) n"
+            ),
+            "INSERT INTO chat_messages SELECT conversation, seq, id, actor, at, 1, seq, NULL, NULL, NULL, \
+             '{\"text\":\"hi\"}', NULL FROM chat_log"
+                .to_owned(),
+            "ANALYZE".to_owned(),
+            // As it is planned once a statement has been used for a while: for any arguments.
+            "SET plan_cache_mode = force_generic_plan".to_owned(),
+        ] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+                .execute(&mut *session.connection)
+                .await
+                .unwrap();
+        }
+        let judged = judge_all(&mut session, &[&batch()]).await.unwrap();
+        let explained = format!("EXPLAIN {}", store.shared.statements.make(messages::STATEMENT));
+        let query = sqlx::query(sqlx::AssertSqlSafe(explained));
+        let rows = session
+            .all(messages::bound(query, &judged.writes).unwrap())
+            .await
+            .unwrap();
+        let messages = ("messages", rows.iter().map(|row| row.get(0)).collect());
+
+        for (kind, plans) in [messages].into_iter().chain(hot(&mut session, "EXPLAIN").await) {
+            for plan in &plans {
+                println!("{kind}: {plan}");
+                let scans = plan.contains("Seq Scan on chat_") && !plan.contains("chat_store");
+                // A list in another collation than the column's would be compared row by row.
+                let compares =
+                    plan.contains("Join Filter") && (plan.contains("actor") || plan.contains("list.user_id"));
+                assert!(
+                    !scans && !compares,
+                    "{kind} does not use its index:\n{}",
+                    plans.join("\n")
+                );
+            }
+        }
+    }
+}

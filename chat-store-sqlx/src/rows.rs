@@ -21,6 +21,10 @@ pub(crate) trait Columns {
     fn flag(&self, column: &str) -> Result<bool, sqlx::Error>;
     fn text(&self, column: &str) -> Result<Option<String>, sqlx::Error>;
     fn uuid(&self, column: &str) -> Result<Option<Uuid>, sqlx::Error>;
+
+    /// What `EXPLAIN` says.
+    #[cfg(test)]
+    fn plan(&self) -> String;
 }
 
 /// A conversation.

@@ -328,3 +328,51 @@ impl Shared {
 }
 
 store::implement!(SqliteStore, "sqlite");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plans::{ALL_CONVERSATIONS, CONVERSATIONS, MESSAGES, USER, hot};
+
+    #[tokio::test]
+    async fn hot_statements_use_their_indexes() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::connect(directory.path().join("chat.db")).await.unwrap();
+        store.migrate().await.unwrap();
+        let mut session = store.shared.write().await.unwrap();
+        for statement in [
+            format!(
+                "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {ALL_CONVERSATIONS}) \
+                 INSERT INTO chat_conversations SELECT format('00000000-0000-7000-8000-%012d', n), 'group', NULL, 0, \
+                 'joined', NULL, 1, 1, '{USER}', 0, NULL, NULL, CASE WHEN n = 1 THEN {MESSAGES} ELSE 1 END, 7, 0 FROM n"
+            ),
+            format!(
+                "INSERT INTO chat_members SELECT id, CASE WHEN row_number() OVER (ORDER BY id) <= {CONVERSATIONS} \
+                 THEN '{USER}' ELSE 'other' END, 'owner', 1, NULL, 1, 1, 0, 0, 1 FROM chat_conversations"
+            ),
+            format!("INSERT INTO chat_users VALUES ('{USER}', 1, NULL, 0)"),
+            format!(
+                "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {MESSAGES}) \
+                 INSERT INTO chat_log SELECT '00000000-0000-7000-8000-000000000001', n, 7, \
+                 format('10000000-0000-7000-8000-%012d', n), 'other', 1, NULL, 'message:new', NULL, n FROM n"
+            ),
+            "INSERT INTO chat_messages SELECT conversation, seq, id, actor, at, 1, seq, NULL, NULL, NULL, \
+             '{\"text\":\"hi\"}', NULL FROM chat_log"
+                .to_owned(),
+        ] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+                .execute(&mut *session.connection)
+                .await
+                .unwrap();
+        }
+        for (kind, plans) in hot(&mut session, "EXPLAIN QUERY PLAN").await {
+            for plan in &plans {
+                println!("{kind}: {plan}");
+                let scanned = plan.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
+                let is_table =
+                    |name: &str| name.len() == 1 && name != "s" || name.starts_with("chat_") && name != "chat_store";
+                assert!(!scanned.is_some_and(is_table), "{kind} reads a whole table: {plans:#?}");
+            }
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! The SQL is the same for both databases, in the words of [`database`](crate::database).
 
 use crate::columns::{log_row, membership, message, place};
-use crate::database::Argument::{Id, Json, MaybeText, Number, Text};
+use crate::database::Argument::{Id, Ids, Json, MaybeText, Names, Number, Text};
 use crate::database::{Answer, Database};
 use crate::rows::{
     self, Columns, Logged, Membership, Place, by_user, conversation, corrupt, epoch, logged, number, position, read,
@@ -175,8 +175,8 @@ pub(crate) async fn messages_by_id(
     let statement = concat!(
         "SELECT w.conversation AS conversation, ",
         message!(),
-        " FROM LIST(conversation uuid, id uuid) j JOIN chat_log l ON l.conversation = j.conversation AND l.id = j.id \
-         JOIN chat_messages w ON w.conversation = l.conversation AND w.seq = l.seq"
+        " FROM LIST(conversation uuid, id uuid) j IN ORDER JOIN chat_log l ON l.conversation = j.conversation AND l.id = j.id \
+         IN ORDER JOIN chat_messages w ON w.conversation = l.conversation AND w.seq = l.seq"
     );
     let named = |(conversation, id): &(ConversationId, MessageId)| Named {
         conversation: *conversation,
@@ -200,10 +200,10 @@ pub(crate) async fn seats(
                 place!(),
                 ", ",
                 membership!(),
-                " FROM LIST(id uuid) j JOIN chat_conversations c ON c.id = j.id \
-                 JOIN chat_members m ON m.conversation = c.id AND m.user_id = $2 AND m.ended IS NULL ORDER BY j.n"
+                " FROM LIST(id uuid) j IN ORDER JOIN chat_conversations c ON c.id = j.id \
+                 IN ORDER JOIN chat_members m ON m.conversation = c.id AND m.user_id = $2 AND m.ended IS NULL ORDER BY j.n"
             );
-            let arguments = [ids(conversations)?, Text(user.as_str())];
+            let arguments = [ids(conversations), Text(user.as_str())];
             database.fetch(statement, &arguments).await?
         }
         Seats::Beyond(after, limit) => {
@@ -271,10 +271,10 @@ pub(crate) async fn members_of_all(
     let statement = concat!(
         "SELECT m.conversation AS conversation, ",
         membership!(),
-        ", u.display AS display FROM LIST(id uuid) j JOIN chat_members m ON m.conversation = j.id \
+        ", u.display AS display FROM LIST(id uuid) j IN ORDER JOIN chat_members m ON m.conversation = j.id \
          LEFT JOIN chat_users u ON u.id = m.user_id WHERE m.ended IS NULL ORDER BY m.conversation, m.user_id"
     );
-    let rows = database.fetch(statement, &[ids(conversations)?]).await?;
+    let rows = database.fetch(statement, &[ids(conversations)]).await?;
     rows.iter().map(seated).collect()
 }
 
@@ -283,8 +283,8 @@ pub(crate) async fn displays(database: &mut impl Database, users: &[UserId]) -> 
         return Ok(HashMap::new());
     }
     let statement =
-        "SELECT u.id AS user_id, u.display AS display FROM LIST(id text) j JOIN chat_users u ON u.id = j.id";
-    let rows = database.fetch(statement, &[ids(users)?]).await?;
+        "SELECT u.id AS user_id, u.display AS display FROM LIST(id text) j IN ORDER JOIN chat_users u ON u.id = j.id";
+    let rows = database.fetch(statement, &[names(users)]).await?;
     by_user(&rows, |row| rows::json(row, "display"))
 }
 
@@ -346,7 +346,7 @@ pub(crate) async fn chosen(
     }
     let statement = "SELECT j.number AS number \
                      FROM LIST(number bigint, conversation uuid, message_seq bigint, emoji text, user_id text) j \
-                     JOIN chat_reactions r ON r.conversation = j.conversation AND r.message_seq = j.message_seq \
+                     IN ORDER JOIN chat_reactions r ON r.conversation = j.conversation AND r.message_seq = j.message_seq \
                      AND r.emoji = j.emoji AND r.user_id = j.user_id";
     let choices = asked.iter().enumerate().map(|(number, (key, user))| Choice {
         number,
@@ -375,8 +375,8 @@ pub(crate) async fn basis(database: &mut impl Database, asked: &[Asked<'_>]) -> 
         membership!(),
         " FROM chat_store s LEFT JOIN LIST(conversation uuid, id uuid, user_id text) j ON true \
          LEFT JOIN chat_conversations c ON c.id = j.conversation \
-         LEFT JOIN chat_log l ON l.conversation = c.id AND l.id = j.id \
-         LEFT JOIN chat_members m ON m.conversation = c.id AND m.user_id = j.user_id"
+         LEFT JOIN chat_log l ON l.conversation = j.conversation AND l.id = j.id \
+         LEFT JOIN chat_members m ON m.conversation = j.conversation AND m.user_id = j.user_id"
     );
     let rows = database.fetch(statement, &[list(asked)?]).await?;
     let first = rows.first().ok_or_else(no_identity)?;
@@ -406,7 +406,7 @@ pub(crate) async fn direct(database: &mut impl Database, pair: &(UserId, UserId)
 pub(crate) async fn inboxes(database: &mut impl Database, users: &[UserId]) -> Answer<HashMap<UserId, u64>> {
     let statement = "SELECT j.id AS user_id, (SELECT count(*) FROM chat_members m WHERE m.user_id = j.id \
                      AND m.ended IS NULL) AS count FROM LIST(id text) j";
-    let rows = database.fetch(statement, &[ids(users)?]).await?;
+    let rows = database.fetch(statement, &[names(users)]).await?;
     by_user(&rows, |row| number(row, "count").map(Some))
 }
 
@@ -472,7 +472,7 @@ pub(crate) async fn heads(
     let statement = "SELECT s.epoch AS epoch, c.id AS conversation, c.head_seq AS head_seq, c.head_tag AS head_tag \
                      FROM chat_store s LEFT JOIN LIST(id uuid) j ON true LEFT JOIN chat_conversations c ON c.id = j.id \
                      ORDER BY j.n";
-    let rows = database.fetch(statement, &[ids(conversations)?]).await?;
+    let rows = database.fetch(statement, &[ids(conversations)]).await?;
     let mut heads = Vec::with_capacity(rows.len());
     for row in &rows {
         if read(row.uuid("conversation"))?.is_some() {
@@ -497,7 +497,7 @@ pub(crate) async fn sharing(database: &mut impl Database, user: &UserId, others:
     let statement = "SELECT j.id AS user_id FROM LIST(id text) j WHERE EXISTS (SELECT 1 FROM chat_members o \
                      JOIN chat_members m ON m.conversation = o.conversation AND m.user_id = $2 AND m.ended IS NULL \
                      WHERE o.user_id = j.id AND o.ended IS NULL) ORDER BY j.n";
-    users(&database.fetch(statement, &[ids(others)?, Text(user.as_str())]).await?)
+    users(&database.fetch(statement, &[names(others), Text(user.as_str())]).await?)
 }
 
 pub(crate) fn id(conversation: ConversationId) -> crate::database::Argument<'static> {
@@ -510,13 +510,16 @@ pub(crate) fn list<T: Serialize>(items: impl IntoIterator<Item = T>) -> Answer<c
     rows::to_json(&items).map(Json)
 }
 
-/// A list of objects that have an id and nothing else.
-pub(crate) fn ids<T: Serialize>(ids: &[T]) -> Answer<crate::database::Argument<'static>> {
-    #[derive(Serialize)]
-    struct Item<'a, T> {
-        id: &'a T,
-    }
-    list(ids.iter().map(|id| Item { id }))
+/// For `LIST(id uuid)`.
+pub(crate) fn ids<'a>(
+    conversations: impl IntoIterator<Item = &'a ConversationId>,
+) -> crate::database::Argument<'static> {
+    Ids(conversations.into_iter().map(|id| *id.as_uuid()).collect())
+}
+
+/// For `LIST(id text)`.
+fn names(users: &[UserId]) -> crate::database::Argument<'static> {
+    Names(users.iter().map(ToString::to_string).collect())
 }
 
 fn no_identity() -> store::StoreError {

@@ -195,7 +195,7 @@ async fn judge_under_locks<C: Hold>(
     elsewhere: Elsewhere,
 ) -> Answer<Vec<Option<Appended>>> {
     let conversations: BTreeSet<_> = batches.iter().map(|batch| batch.conversation).collect();
-    let asked = ids(&conversations.iter().collect::<Vec<_>>())?;
+    let asked = ids(&conversations);
     let statement = match elsewhere {
         Elsewhere::Skip => {
             "SELECT c.id AS conversation FROM chat_conversations c WHERE c.id IN (SELECT id FROM LIST(id uuid) j) \
@@ -208,7 +208,7 @@ async fn judge_under_locks<C: Hold>(
     };
     let rows = session.fetch(statement, &[asked]).await?;
     let locked = rows.iter().map(conversation).collect::<Answer<BTreeSet<_>>>()?;
-    let asked = ids(&conversations.iter().collect::<Vec<_>>())?;
+    let asked = ids(&conversations);
     let statement = "SELECT c.id AS conversation FROM LIST(id uuid) j JOIN chat_conversations c ON c.id = j.id";
     let rows = session.fetch(statement, &[asked]).await?;
     let there = rows.iter().map(conversation).collect::<Answer<BTreeSet<_>>>()?;

@@ -1,7 +1,7 @@
 //! The way of most messages: one statement that takes the conversations, if they are as they were judged, and writes.
 
 use super::held::Hold;
-use super::session::Session;
+use super::session::{Prepared, Session};
 use crate::database::Answer;
 use crate::rows::{int, tag_bits, to_json};
 use crate::writes::Writes;
@@ -22,31 +22,39 @@ pub(super) async fn write_messages<C: Hold>(
     session: &mut Session<C>,
     writes: &Writes,
 ) -> Answer<BTreeSet<ConversationId>> {
-    let statement = "WITH taken AS ( \
-            SELECT c.id, j.new_seq, j.new_tag FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], \
-            $5::bigint[]) AS j(id, old_seq, old_tag, new_seq, new_tag) \
-            JOIN chat_conversations c ON c.id = j.id AND c.head_seq = j.old_seq AND c.head_tag = j.old_tag \
-            ORDER BY c.id FOR UPDATE OF c SKIP LOCKED \
-        ), bumped AS ( \
-            UPDATE chat_conversations c SET head_seq = t.new_seq, head_tag = t.new_tag, changed = CHANGE() \
-            FROM taken t WHERE c.id = t.id RETURNING c.id \
-        ), lines AS ( \
-            SELECT j.* FROM unnest($6::uuid[], $7::bigint[], $8::bigint[], $9::uuid[], $10::text[], $11::uuid[], \
-            $12::uuid[], $13::text[], $14::bigint[]) \
-            AS j(conversation, seq, tag, id, actor, fingerprint, reply_to, content, at) \
-            JOIN bumped b ON b.id = j.conversation \
-        ), logged AS ( \
-            INSERT INTO chat_log (conversation, seq, tag, id, actor, at, fingerprint, kind, message_seq) \
-            SELECT conversation, seq, tag, id, actor, at, fingerprint, 'message:new', seq FROM lines \
-        ), written AS ( \
-            INSERT INTO chat_messages (conversation, seq, id, sender, at, version, changed, reply_to, content) \
-            SELECT conversation, seq, id, actor, at, 1, seq, reply_to, content FROM lines \
-        ), marked AS ( \
-            UPDATE chat_members m SET read = greatest(m.read, s.seq), delivered = greatest(m.delivered, s.seq) \
-            FROM (SELECT conversation, actor, max(seq) AS seq FROM lines WHERE actor IS NOT NULL \
-            GROUP BY conversation, actor) s WHERE m.conversation = s.conversation AND m.user_id = s.actor \
-        ) SELECT id AS conversation FROM bumped";
+    let query = bound(session.query(STATEMENT), writes)?;
+    let rows = session.all(query).await?;
+    rows.iter().map(crate::rows::conversation).collect()
+}
 
+pub(super) const STATEMENT: &str = "WITH taken AS ( \
+        SELECT c.id, j.new_seq, j.new_tag FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], \
+        $5::bigint[]) AS j(id, old_seq, old_tag, new_seq, new_tag) \
+        JOIN chat_conversations c ON c.id = j.id AND c.head_seq = j.old_seq AND c.head_tag = j.old_tag \
+        ORDER BY c.id FOR UPDATE OF c SKIP LOCKED \
+    ), bumped AS ( \
+        UPDATE chat_conversations c SET head_seq = t.new_seq, head_tag = t.new_tag, changed = CHANGE() \
+        FROM taken t WHERE c.id = t.id RETURNING c.id \
+    ), lines AS ( \
+        SELECT j.conversation, j.seq, j.tag, j.id, j.actor COLLATE \"C\" AS actor, j.fingerprint, j.reply_to, \
+        j.content, j.at FROM unnest($6::uuid[], $7::bigint[], $8::bigint[], $9::uuid[], $10::text[], $11::uuid[], \
+        $12::uuid[], $13::text[], $14::bigint[]) \
+        AS j(conversation, seq, tag, id, actor, fingerprint, reply_to, content, at) \
+        JOIN bumped b ON b.id = j.conversation \
+    ), logged AS ( \
+        INSERT INTO chat_log (conversation, seq, tag, id, actor, at, fingerprint, kind, message_seq) \
+        SELECT conversation, seq, tag, id, actor, at, fingerprint, 'message:new', seq FROM lines \
+    ), written AS ( \
+        INSERT INTO chat_messages (conversation, seq, id, sender, at, version, changed, reply_to, content) \
+        SELECT conversation, seq, id, actor, at, 1, seq, reply_to, content FROM lines \
+    ), marked AS ( \
+        UPDATE chat_members m SET read = greatest(m.read, s.seq), delivered = greatest(m.delivered, s.seq) \
+        FROM (SELECT conversation, actor, max(seq) AS seq FROM lines WHERE actor IS NOT NULL \
+        GROUP BY conversation, actor) s WHERE m.conversation = s.conversation AND m.user_id = s.actor \
+    ) SELECT id AS conversation FROM bumped";
+
+/// Binds what the statement takes: the heads before and after, and the lines of the messages.
+pub(super) fn bound<'q>(query: Prepared<'q>, writes: &'q Writes) -> Answer<Prepared<'q>> {
     let mut heads: (Vec<Uuid>, [Vec<i64>; 4]) = Default::default();
     for (id, (place, before)) in &writes.places {
         let Some(before) = before else { continue };
@@ -78,8 +86,7 @@ pub(super) async fn write_messages<C: Hold>(
         lines.times.push(int(row.at.0));
     }
     let [old_seqs, old_tags, new_seqs, new_tags] = heads.1;
-    let query = session
-        .query(statement)
+    let query = query
         .bind(heads.0)
         .bind(old_seqs)
         .bind(old_tags)
@@ -91,13 +98,11 @@ pub(super) async fn write_messages<C: Hold>(
         .bind(lines.tags)
         .bind(lines.ids)
         .bind(lines.actors);
-    let query = query
+    Ok(query
         .bind(lines.fingerprints)
         .bind(lines.replies)
         .bind(lines.contents)
-        .bind(lines.times);
-    let rows = session.all(query).await?;
-    rows.iter().map(crate::rows::conversation).collect()
+        .bind(lines.times))
 }
 
 /// The columns of the messages.

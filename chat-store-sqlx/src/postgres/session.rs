@@ -98,6 +98,8 @@ fn bound<'q>(query: Prepared<'q>, arguments: &[Argument<'_>]) -> Prepared<'q> {
         Argument::Text(text) => query.bind((*text).to_owned()),
         Argument::MaybeText(text) => query.bind(text.map(str::to_owned)),
         Argument::Json(json) => query.bind(json.clone()),
+        Argument::Ids(ids) => query.bind(ids.clone()),
+        Argument::Names(names) => query.bind(names.clone()),
     })
 }
 
@@ -116,5 +118,10 @@ impl Columns for PgRow {
 
     fn uuid(&self, column: &str) -> Result<Option<Uuid>, sqlx::Error> {
         self.try_get(column)
+    }
+
+    #[cfg(test)]
+    fn plan(&self) -> String {
+        self.get(0)
     }
 }

@@ -64,7 +64,15 @@ fn bound<'q>(query: Prepared<'q>, arguments: &[Argument<'_>]) -> Prepared<'q> {
         Argument::Text(text) => query.bind((*text).to_owned()),
         Argument::MaybeText(text) => query.bind(text.map(str::to_owned)),
         Argument::Json(json) => query.bind(json.clone()),
+        Argument::Ids(ids) => query.bind(objects(ids.iter().map(Uuid::to_string))),
+        Argument::Names(names) => query.bind(objects(names.iter().map(String::as_str))),
     })
+}
+
+/// A JSON array of objects that have an id and nothing else.
+fn objects(ids: impl IntoIterator<Item = impl Into<serde_json::Value>>) -> String {
+    let object = |id| serde_json::Value::from_iter([("id", Into::<serde_json::Value>::into(id))]);
+    serde_json::Value::from_iter(ids.into_iter().map(object)).to_string()
 }
 
 impl Columns for SqliteRow {
@@ -85,5 +93,10 @@ impl Columns for SqliteRow {
         let text: Option<&str> = self.try_get(column)?;
         let id = text.map(Uuid::try_parse).transpose();
         id.map_err(|error| sqlx::Error::Decode(error.into()))
+    }
+
+    #[cfg(test)]
+    fn plan(&self) -> String {
+        self.get("detail")
     }
 }

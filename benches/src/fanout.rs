@@ -8,6 +8,7 @@ mod process;
 mod report;
 mod round;
 
+use crate::figures;
 use crate::load::Shape;
 use report::Report;
 use round::{Drive, Figures};
@@ -92,7 +93,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         rounds: Vec::new(),
     });
     for number in 0..rounds {
-        report::progress(&format!("round {} of {rounds}", number + 1));
+        figures::progress(&format!("round {} of {rounds}", number + 1));
         let mut of_round = Vec::new();
         for turn in 0..Kind::ALL.len() {
             // Another one begins each round, so that none always has the moment after the pause.
@@ -111,7 +112,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     }
     let report = Report::of(options.shape, time, &loads);
-    report::print(&if options.json {
+    figures::print(&if options.json {
         report.json().to_string()
     } else {
         report.table()

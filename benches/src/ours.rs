@@ -7,7 +7,7 @@ use crate::load::{self, Shape};
 use chat_core::command::{ConversationCreate, MemberAdd};
 use chat_core::conversation::ConversationKind;
 use chat_core::id::UserId;
-use chat_core::{Engine, Guests, Limits};
+use chat_core::{CommandError, Engine, Guests, Limits};
 use chat_store_memory::MemoryStore;
 use chat_transport_ws::{WsConfig, WsTransport};
 use std::error::Error;
@@ -39,7 +39,7 @@ pub async fn serve(shape: Shape) -> Result<(), Box<dyn Error>> {
 }
 
 /// All clients come from one address, at once, and write as often as they are told.
-fn raised(connections: usize) -> Limits {
+pub(crate) fn raised(connections: usize) -> Limits {
     const AMPLE: u32 = 1_000_000;
     let mut limits = Limits::default();
     limits.connections_per_address_max = limits.connections_max.max(connections);
@@ -55,28 +55,34 @@ fn raised(connections: usize) -> Limits {
     limits
 }
 
-async fn populate(engine: &Engine, shape: Shape) -> Result<(), Box<dyn Error>> {
-    let system = engine.system();
+async fn populate(engine: &Engine, shape: Shape) -> Result<(), CommandError> {
     for index in 0..shape.conversations {
-        let conversation = load::conversation(index);
-        let mut members: Vec<UserId> = (0..shape.members).map(|member| load::user(index, member)).collect();
-        let others = members.split_off(members.len().min(CREATED_WITH));
-        system
-            .store(ConversationCreate {
-                conversation,
-                id: system.mint(),
-                kind: ConversationKind::Channel,
-                title: Some(format!("conversation {index}")),
-                public: false,
-                history: None,
-                members,
-                meta: None,
-            })
-            .await?;
-        for user in others {
-            let id = system.mint();
-            system.store(MemberAdd { conversation, id, user }).await?;
-        }
+        create(engine, index, shape.members).await?;
+    }
+    Ok(())
+}
+
+/// Creates the conversation of this number with so many members.
+pub(crate) async fn create(engine: &Engine, index: usize, members: usize) -> Result<(), CommandError> {
+    let system = engine.system();
+    let conversation = load::conversation(index);
+    let mut members: Vec<UserId> = (0..members).map(|member| load::user(index, member)).collect();
+    let others = members.split_off(members.len().min(CREATED_WITH));
+    system
+        .store(ConversationCreate {
+            conversation,
+            id: system.mint(),
+            kind: ConversationKind::Channel,
+            title: Some(format!("conversation {index}")),
+            public: false,
+            history: None,
+            members,
+            meta: None,
+        })
+        .await?;
+    for user in others {
+        let id = system.mint();
+        system.store(MemberAdd { conversation, id, user }).await?;
     }
     Ok(())
 }

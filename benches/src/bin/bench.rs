@@ -1,6 +1,7 @@
-//! `bench fanout` measures; `bench serve …` is one of the servers that it starts.
+//! `bench fanout` and `bench append` measure; `bench serve …` is one of the servers that it starts.
 #![forbid(unsafe_code)]
 
+use benches::append;
 use benches::fanout::{self, Kind};
 use benches::load::Shape;
 use benches::{baseline, ours};
@@ -9,7 +10,7 @@ use std::error::Error;
 use std::io::Read;
 use std::process::ExitCode;
 
-/// Loads a server of ours and two bare ones in turn, and compares.
+/// Measures ours beside others that do less.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -20,6 +21,8 @@ struct Arguments {
 enum What {
     /// Server CPU per delivery, deliveries a second and latency of messages to the members of conversations.
     Fanout(fanout::Options),
+    /// Messages acknowledged a second, CPU and reads of a store, beside the plain way on the same database.
+    Append(append::Options),
     /// One of the servers, until its standard input ends.
     #[command(hide = true)]
     Serve {
@@ -32,6 +35,7 @@ enum What {
 fn main() -> ExitCode {
     let done = match Arguments::parse().what {
         What::Fanout(options) => fanout::run(&options),
+        What::Append(options) => append::run(&options).map_err(|error| error as Box<dyn Error>),
         What::Serve { kind, shape } => serve(kind, shape),
     };
     match done {

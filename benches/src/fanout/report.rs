@@ -2,10 +2,10 @@
 
 use super::round::Figures;
 use super::{Kind, Load};
+use crate::figures::{median, shown};
 use crate::load::Shape;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 /// One line: what is measured, its unit, and how to read it out of the figures.
@@ -99,34 +99,6 @@ impl Report {
         });
         json!({ "bench": "fanout", "rows": rows.collect::<Vec<_>>() })
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        odd if odd % 2 == 1 => values[middle],
-        _ => (values[middle - 1] + values[middle]) / 2.0,
-    }
-}
-
-fn shown(value: f64) -> String {
-    if value >= 100.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.2}")
-    }
-}
-
-pub(super) fn print(text: &str) -> io::Result<()> {
-    writeln!(io::stdout(), "{text}")
-}
-
-pub(super) fn progress(text: &str) {
-    // Nobody to tell is no reason to stop.
-    let _ = writeln!(io::stderr(), "{text}");
 }
 
 #[cfg(test)]

@@ -67,7 +67,6 @@ store_promises! { $
         items_of_a_batch_see_what_came_before_them
         a_refusal_takes_no_seq_and_writes_nothing
         tags_are_chained_and_anybody_can_check_them
-        eight_writers_make_one_gapless_log_with_every_id_once
         a_bound_on_members_holds_against_many_who_join_at_once
         times_are_the_stores
     }
@@ -113,6 +112,10 @@ store_promises! { $
     races {
         nothing_of_a_member_is_stored_after_their_removal
         what_is_read_at_the_same_time_as_a_removal_ends_there
+    }
+    /// A crowd that writes, tries again, is removed and comes back.
+    crowd {
+        eight_writers_make_gapless_logs_with_every_id_once
     }
     /// Content: it lives once, and what was deleted is nowhere.
     content {

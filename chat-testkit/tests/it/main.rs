@@ -4,9 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod alone;
+mod astray;
 mod in_process_backplane;
 mod in_process_transport;
 #[cfg(feature = "sim")]
 mod simulator;
 mod stories;
-mod wrong_order;

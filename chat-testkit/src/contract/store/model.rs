@@ -7,6 +7,7 @@
 //! `CHAT_SEED=7` runs world 7 alone, `CHAT_LONG=1` ten times as many.
 
 use super::StoreFixture;
+use ask::Ask;
 use both::Both;
 use laws::Laws;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ mod laws;
 mod look;
 mod world;
 
-const WORLDS: u64 = 40;
+const WORLDS: u64 = 24;
 const WORLDS_AT_ONCE: usize = 4;
 const STEPS: u64 = 60;
 
@@ -50,6 +51,9 @@ async fn answered_alike<F: StoreFixture>(fixture: Arc<F>, seed: u64) {
             both.compare_changes(&world.users, &world.conversations()).await;
         }
     }
+    for user in world.users.clone() {
+        both.ask(&Ask::Entries(user, world.conversations())).await;
+    }
 }
 
 /// Whatever was done: the log has no gap and its tags are chained, every id is in it once, as it was acknowledged;
@@ -69,7 +73,7 @@ async fn by_the_laws<F: StoreFixture>(fixture: Arc<F>, seed: u64) {
             fixture.advance(std::time::Duration::from_millis(3)).await;
         }
         laws.act(&mut world, &ask).await;
-        if step % 15 == 14 {
+        if step % 20 == 19 {
             laws.look_around(&mut world).await;
         }
     }

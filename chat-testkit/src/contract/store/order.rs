@@ -1,15 +1,13 @@
 //! One order: batches, refusals, writers at the same time.
 
 use super::StoreFixture;
-use super::scene::{Scene, by, list, stored_of, text_of, user};
-use crate::random::Random;
+use super::scene::{Scene, by, list, text_of, user};
 use chat_core::command::{ConversationJoin, MemberRemove, MessageEdit};
 use chat_core::conversation::{ConversationKind, RuleLimits};
 use chat_core::event::EventKind;
-use chat_core::id::{MessageId, Seq};
+use chat_core::id::Seq;
 use chat_core::message::Content;
 use chat_core::store::{Actor, Append, HistoryQuery, InboxChange, ItemOutcome, LogQuery, Refusal, Window};
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Epoch and secrets are the store's: every node reads the same.
@@ -208,61 +206,6 @@ pub async fn tags_are_chained_and_anybody_can_check_them(fixture: impl StoreFixt
         let page = scene.page(group, Some("ann"), index as u64 + 1).await;
         assert_eq!(page.after, *tag, "a page tells the tag at the seq that it follows");
     }
-}
-
-/// Eight writers on two handles, three of ten ids repeated: one log without a gap, each id in it once, and every
-/// answer true.
-pub async fn eight_writers_make_one_gapless_log_with_every_id_once(fixture: impl StoreFixture) {
-    const WRITERS: u64 = 8;
-    const COMMANDS: u64 = 40;
-    let scene = Scene::of(&fixture).await;
-    let group = scene.group(&["ann", "bob"]).await;
-    let mut writers = Vec::new();
-    for writer in 0..WRITERS {
-        let handle = if writer % 2 == 0 { fixture.store() } else { fixture.another() };
-        let scene = scene.through(handle);
-        writers.push(tokio::spawn(async move {
-            let mut random = Random::new(writer);
-            let mut sent = Vec::new();
-            let mut answers = Vec::new();
-            for number in 0..COMMANDS {
-                let message = if !sent.is_empty() && random.chance(0.3) {
-                    sent[usize::try_from(random.below(0..sent.len() as u64)).unwrap()]
-                } else {
-                    // Half of the writers mint the same ids as their neighbour: the same message of the same user.
-                    MessageId::from_parts(1_000_000 + number, [u8::try_from(writer / 2).unwrap(); 10])
-                };
-                sent.push(message);
-                let mut command = scene.message(group, "x");
-                command.id = message;
-                let name = if writer / 2 % 2 == 0 { "ann" } else { "bob" };
-                answers.push(match scene.append(scene.item(by(name), command)).await.unwrap() {
-                    ItemOutcome::First(event) => stored_of(&event),
-                    ItemOutcome::Duplicate(stored) => {
-                        assert!(stored.duplicate);
-                        chat_core::frame::Stored {
-                            duplicate: false,
-                            ..stored
-                        }
-                    }
-                });
-                tokio::task::yield_now().await;
-            }
-            answers
-        }));
-    }
-    let mut answers = Vec::new();
-    for writer in writers {
-        answers.extend(writer.await.unwrap());
-    }
-    let log = scene.whole_log(group).await;
-    let by_id: BTreeMap<_, _> = log.iter().map(|event| (event.id, stored_of(event))).collect();
-    assert_eq!(by_id.len(), log.len(), "every id is in the log once");
-    for answer in &answers {
-        assert_eq!(by_id.get(&answer.id), Some(answer), "an answer tells what is in the log");
-    }
-    let ids: BTreeSet<_> = answers.iter().map(|answer| answer.id).collect();
-    assert_eq!(ids.len() + 1, log.len(), "nothing is in the log that nobody was told");
 }
 
 /// A bound is judged under the conversation's lock.

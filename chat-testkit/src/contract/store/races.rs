@@ -37,7 +37,7 @@ impl Ending {
 /// was told is stored is before it.
 pub async fn nothing_of_a_member_is_stored_after_their_removal(fixture: impl StoreFixture) {
     let scene = Scene::of(&fixture).await;
-    for round in 0..9 {
+    for round in 0..6 {
         let ending = ENDINGS[round % 3];
         let group = scene.group(&["ann", "bob"]).await;
         let mut writers = Vec::new();
@@ -114,7 +114,7 @@ async fn write_until_refused(scene: Scene, conversation: ConversationId, writer:
 /// nobody who was seen to be gone is seen again.
 pub async fn what_is_read_at_the_same_time_as_a_removal_ends_there(fixture: impl StoreFixture) {
     let scene = Scene::of(&fixture).await;
-    for round in 0..9 {
+    for round in 0..6 {
         let ending = ENDINGS[round % 3];
         let group = scene.group(&["ann", "bob"]).await;
         let writer = scene.through(fixture.another());

@@ -168,7 +168,7 @@ impl World {
                 }
                 .into()
             }
-            58..65 => {
+            58..64 => {
                 let (message, emoji, user) = self.some_message(place);
                 let takes_away = user.map_or(writer, Actor::User);
                 return (
@@ -182,8 +182,10 @@ impl World {
                     .into(),
                 );
             }
-            65 if self.random.chance(0.5) => return (Actor::System, ConversationDelete { conversation, id }.into()),
-            65 => self.create(place),
+            64 | 65 if self.random.chance(0.7) => {
+                return (Actor::System, ConversationDelete { conversation, id }.into());
+            }
+            64 | 65 => self.create(place),
             66..75 if self.places[place].public || self.random.chance(0.1) => {
                 let joins = Actor::User(self.somebody(place, Whom::Outsider));
                 return (joins, ConversationJoin { conversation, id }.into());

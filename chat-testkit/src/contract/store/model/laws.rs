@@ -110,7 +110,7 @@ impl Laws {
         for user in world.users.clone() {
             self.look_as(world, &user).await;
             for _ in 0..2 {
-                let index = world.any_place();
+                let index = world.place_to_read_as(&user);
                 self.read_log_as(world, &user, index, &logs[index]).await;
                 self.read_history_as(world, &user, index).await;
             }
@@ -243,7 +243,7 @@ impl Laws {
     /// missing in between.
     async fn read_log_as(&mut self, world: &mut World, user: &UserId, index: usize, log: &[Event]) {
         let (place, head) = (world.places[index].id, world.places[index].fold.head);
-        let mut position = position_in(log, Seq(world.random.below(0..head.seq.0 + 1)));
+        let mut position = position_in(log, Seq(world.random.below(0..head.seq.0 / 2 + 1)));
         let (limit, bytes) = (world.pick(&[2, 5, 100]), world.pick(&[1_000, usize::MAX]));
         let sees = world.places[index].fold.sees(user);
         let last = sees.and_then(|(_, end)| end).unwrap_or(head.seq);

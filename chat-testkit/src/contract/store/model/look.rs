@@ -66,6 +66,16 @@ impl World {
         }
     }
 
+    /// One where the user was a member once, if there is one and as it comes; else any.
+    pub fn place_to_read_as(&mut self, user: &UserId) -> usize {
+        let was_here = |place: &usize| self.places[*place].fold.former.contains_key(user);
+        let former: Vec<usize> = (0..self.places.len()).filter(was_here).collect();
+        if former.is_empty() || self.random.chance(0.5) {
+            return self.some_place();
+        }
+        self.pick(&former)
+    }
+
     fn place_to_read(&mut self, place: usize) -> ConversationId {
         if self.random.chance(0.05) {
             return self.unknown_conversation();

@@ -1,7 +1,7 @@
-//! Stores that ask who is a member first and act later: each wrong order is caught by the promise that forbids it.
+//! Stores that go astray in one way each: every way is caught by the promise that forbids it.
 //!
-//! A gate makes the order certain, not likely: what bob is about to do is held once he was found to be a member, his
-//! membership ends meanwhile, then it is done all the same.
+//! Some ask who is a member first and act later. There a gate makes the wrong order certain, not likely: what bob is
+//! about to do is held once he was found to be a member, his membership ends meanwhile, then it is done all the same.
 
 use async_trait::async_trait;
 use chat_core::Store;
@@ -15,7 +15,7 @@ use chat_core::store::{
     ListQuery, LogQuery, LogRead, Memberships, Prior, Read, StoreError, StoreIdentity, Window,
 };
 use chat_store_memory::MemoryStore;
-use chat_testkit::contract::store::{StoreFixture, races};
+use chat_testkit::contract::store::{StoreFixture, crowd, model, races};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -46,11 +46,30 @@ async fn an_entry_of_somebody_who_was_a_member_a_moment_ago_is_caught() {
     assert_broken(tokio::spawn(promise).await, "an entry was read at");
 }
 
-/// It is the order that is caught, not the wrapper.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_store_in_the_right_order_keeps_both_promises() {
+async fn a_repeated_command_with_another_answer_than_the_first_is_caught() {
+    let promise = crowd::eight_writers_make_gapless_logs_with_every_id_once(Fixture::of(Some(Wrong::Repetition)));
+    assert_broken(tokio::spawn(promise).await, "an answer tells what is in the log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_count_is_caught_by_the_laws_which_know_no_store() {
+    let promise = model::random_operations_keep_the_laws_that_follow_from_the_log(Fixture::of(Some(Wrong::Count)));
+    assert_broken(tokio::spawn(promise).await, "unread of");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_hides_that_there_is_more_is_caught_beside_the_reference() {
+    let promise = model::random_operations_are_answered_as_by_the_reference_model(Fixture::of(Some(Wrong::More)));
+    assert_broken(tokio::spawn(promise).await, "more_before: true");
+}
+
+/// It is what is done wrong that is caught, not the wrapper.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_store_with_nothing_wrong_keeps_these_promises() {
     races::nothing_of_a_member_is_stored_after_their_removal(Fixture::of(None)).await;
     races::what_is_read_at_the_same_time_as_a_removal_ends_there(Fixture::of(None)).await;
+    crowd::eight_writers_make_gapless_logs_with_every_id_once(Fixture::of(None)).await;
 }
 
 fn assert_broken(outcome: Result<(), tokio::task::JoinError>, why: &str) {
@@ -59,11 +78,11 @@ fn assert_broken(outcome: Result<(), tokio::task::JoinError>, why: &str) {
     assert!(said.contains(why), "{said}");
 }
 
-struct Fixture(Arc<WrongOrder>);
+struct Fixture(Arc<Astray>);
 
 impl Fixture {
     fn of(wrong: Option<Wrong>) -> Self {
-        Self(Arc::new(WrongOrder {
+        Self(Arc::new(Astray {
             inner: MemoryStore::new(),
             wrong,
             stages: watch::Sender::new(BTreeMap::new()),
@@ -86,13 +105,30 @@ impl StoreFixture for Fixture {
     }
 }
 
-/// What is done in the wrong order for bob.
+/// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wrong {
+    /// For bob, in the wrong order: a send.
     Append,
+    /// Or a read of the log.
     Log,
+    /// Or of messages.
     History,
+    /// Or of inbox entries.
     Entries,
+    /// A repeated command is answered with the head and not with its first answer.
+    Repetition,
+    /// Two unread messages are counted as three.
+    Count,
+    /// Pages of messages never say that there is more before them.
+    More,
+}
+
+impl Wrong {
+    /// Whether it is done at a gate.
+    fn is_held(self) -> bool {
+        matches!(self, Self::Append | Self::Log | Self::History | Self::Entries)
+    }
 }
 
 /// How far a conversation has come.
@@ -106,8 +142,8 @@ struct Stage {
     went_on: bool,
 }
 
-/// The memory store with one thing done in the wrong order.
-struct WrongOrder {
+/// The memory store with one thing done wrong.
+struct Astray {
     inner: MemoryStore,
     wrong: Option<Wrong>,
     stages: watch::Sender<BTreeMap<ConversationId, Stage>>,
@@ -115,7 +151,7 @@ struct WrongOrder {
     late: Mutex<BTreeSet<CommandId>>,
 }
 
-impl WrongOrder {
+impl Astray {
     /// Whether this call is to be done wrong: it is bob's, and he is found to be a member.
     async fn finds_a_member(&self, wrong: Wrong, user: Option<&UserId>, conversation: ConversationId) -> bool {
         let Some(user) = user.filter(|user| self.wrong == Some(wrong) && **user == bob()) else {
@@ -170,9 +206,9 @@ fn ends_bob(batch: &Append) -> bool {
 }
 
 #[async_trait]
-impl Store for WrongOrder {
+impl Store for Astray {
     fn name(&self) -> &'static str {
-        "wrong order"
+        "astray"
     }
 
     async fn append(&self, mut batch: Append) -> Result<Appended, StoreError> {
@@ -196,7 +232,7 @@ impl Store for WrongOrder {
             }
             ends_bob(&batch)
         };
-        if ends_bob && self.wrong.is_some() {
+        if ends_bob && self.wrong.is_some_and(Wrong::is_held) {
             self.until(conversation, |stage| stage.checked).await;
         }
         let mut appended = self.inner.append(batch).await?;
@@ -205,8 +241,12 @@ impl Store for WrongOrder {
             stage.ended |= ends_bob;
         });
         for outcome in &mut appended.outcomes {
-            if let Ok(ItemOutcome::First(event)) = outcome {
-                self.disguise(event);
+            match outcome {
+                Ok(ItemOutcome::First(event)) => self.disguise(event),
+                Ok(ItemOutcome::Duplicate(stored)) if self.wrong == Some(Wrong::Repetition) => {
+                    (stored.seq, stored.tag) = (appended.head.seq, appended.head.tag);
+                }
+                _ => {}
             }
         }
         Ok(appended)
@@ -235,15 +275,18 @@ impl Store for WrongOrder {
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<Read<Option<HistoryPage>>, StoreError> {
-        let conversation = query.conversation;
-        if !self
-            .finds_a_member(Wrong::History, query.viewer.as_ref(), conversation)
-            .await
-        {
-            return self.inner.history(query).await;
+        let (conversation, viewer) = (query.conversation, query.viewer.as_ref());
+        let query = if self.finds_a_member(Wrong::History, viewer, conversation).await {
+            self.hold(conversation).await;
+            HistoryQuery { viewer: None, ..query }
+        } else {
+            query
+        };
+        let mut read = self.inner.history(query).await?;
+        for page in read.value.iter_mut().filter(|_| self.wrong == Some(Wrong::More)) {
+            page.more_before = false;
         }
-        self.hold(conversation).await;
-        self.inner.history(HistoryQuery { viewer: None, ..query }).await
+        Ok(read)
     }
 
     async fn entries(
@@ -254,6 +297,9 @@ impl Store for WrongOrder {
         let mut read = self.inner.entries(user, conversations).await?;
         for entry in &mut read.value {
             let conversation = entry.conversation.id;
+            if self.wrong == Some(Wrong::Count) && entry.unread == 2 {
+                entry.unread = 3;
+            }
             if self.wrong == Some(Wrong::Entries) && *user == bob() {
                 self.hold(conversation).await;
                 entry.head = self.inner.heads(&[conversation]).await?.value[0].position;

@@ -10,6 +10,7 @@
 //! | `LOCKED()` | `FOR UPDATE` | nothing: a transaction that writes is alone |
 //! | `NOW()` | the server's time in ms | nothing: the process's time is asked |
 //! | `NEXT()` | the first transaction that this snapshot may not see | the number of the next transaction |
+//! | `LIFE()` | the table and the server's start: both are others after a restore | when the store was opened |
 //! | `STAMP($1)`, `NUMBER(x)` | a transaction's id from a number, and as one | the number |
 //! | `chat_…` | what the names of the tables begin with, and their schema | what they begin with |
 
@@ -81,6 +82,8 @@ pub(crate) struct Dialect {
     pub locked: &'static str,
     pub now: &'static str,
     pub next: &'static str,
+    /// Of one row of the table of the store.
+    pub life: &'static str,
     /// What `STAMP(x)` and `NUMBER(x)` put behind `x`.
     pub stamp: &'static str,
     pub number: &'static str,
@@ -92,11 +95,14 @@ pub(crate) struct Statements {
     dialect: Dialect,
     /// With what the names of the tables begin.
     prefix: String,
+    /// No other time that a store is opened has the same.
+    opened: String,
     /// Guards the texts made so far, by where the written one is; held for a look or an insertion.
     made: Arc<RwLock<HashMap<usize, Arc<str>>>>,
 }
 
 const WRITTEN: &str = "chat_";
+const OPENED: &str = "OPENED";
 
 impl Statements {
     /// For tables whose names begin with `prefix`, in a schema, where there are schemas.
@@ -110,6 +116,7 @@ impl Statements {
         Ok(Self {
             dialect,
             prefix: schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}")),
+            opened: Uuid::new_v4().to_string(),
             made: Arc::default(),
         })
     }
@@ -139,6 +146,7 @@ impl Statements {
         text = text.replace("CHANGE()", &self.dialect.change.replace(WRITTEN, &self.prefix));
         text = text.replace("NOW()", self.dialect.now);
         text = text.replace("NEXT()", &self.dialect.next.replace(WRITTEN, &self.prefix));
+        text = text.replace("LIFE()", &self.dialect.life.replace(OPENED, &self.opened));
         text = text.replace(" LOCKED()", self.dialect.locked);
         replace(&mut text, "STAMP(", |inside| format!("{inside}{}", self.dialect.stamp));
         replace(&mut text, "NUMBER(", |inside| {
@@ -181,6 +189,7 @@ pub(crate) const SQLITE: Dialect = Dialect {
     locked: "",
     now: "NULL",
     next: "(SELECT changes + 1 FROM chat_store)",
+    life: "'OPENED'",
     stamp: "",
     number: "",
 };
@@ -213,6 +222,7 @@ pub(crate) const POSTGRES: Dialect = Dialect {
     locked: " FOR UPDATE",
     now: "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
     next: "pg_snapshot_xmin(pg_current_snapshot())::text::bigint",
+    life: "concat(tableoid, '/', extract(epoch FROM pg_postmaster_start_time()))",
     stamp: "::text::xid8",
     number: "::text::bigint",
 };

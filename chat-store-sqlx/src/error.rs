@@ -11,6 +11,14 @@ pub enum OpenError {
     /// The database cannot be reached or does not let us in.
     #[error("the database cannot be opened: {0}")]
     Connect(#[source] sqlx::Error),
+    /// There is no server, or it does not let us in.
+    #[error("PostgreSQL cannot be reached at {place}: {source}. Start it, or correct the address")]
+    Unreachable {
+        /// Where it was looked for; without the password.
+        place: String,
+        /// What came of it.
+        source: sqlx::Error,
+    },
     /// The address or path makes no sense.
     #[error("{0}")]
     Address(String),

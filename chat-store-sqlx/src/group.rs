@@ -8,7 +8,9 @@ use crate::database::Answer;
 use chat_core::store::{Append, Appended, StoreError};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::timeout;
 
 /// Batches that wait; beyond that callers wait for room.
 const WAITING_MAX: usize = 4_096;
@@ -19,9 +21,14 @@ const ITEMS_MAX: usize = 1_000;
 /// After so many rounds in which somebody else held its conversation, a batch goes alone.
 pub(crate) const ROUNDS_MAX: u32 = 3;
 
+/// Nobody waits longer for an answer: what has waited so long is not begun any more, so that after an outage those who
+/// ask then need not wait for those who have given up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(7);
+
 /// A batch that waits for its commit.
 pub(crate) struct Job {
     pub batch: Append,
+    asked: Instant,
     answer: oneshot::Sender<Answer<Appended>>,
     /// In how many rounds somebody else held its conversation.
     pub rounds: u32,
@@ -31,6 +38,13 @@ impl Job {
     pub fn answer(self, answer: Answer<Appended>) {
         // Whoever asked may be gone; what was committed stays.
         let _ = self.answer.send(answer);
+    }
+
+    /// How long its caller still waits; nothing once that is over.
+    pub fn patience(&self) -> Option<Duration> {
+        PATIENCE
+            .checked_sub(self.asked.elapsed())
+            .filter(|left| !left.is_zero())
     }
 }
 
@@ -57,10 +71,19 @@ impl Queue {
         Self { jobs }
     }
 
+    /// As [`append`](Queue::append), for a database that may never answer.
+    pub async fn append_in_time(&self, batch: Append) -> Answer<Appended> {
+        match timeout(PATIENCE, self.append(batch)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(late()),
+        }
+    }
+
     pub async fn append(&self, batch: Append) -> Answer<Appended> {
         let (answer, answered) = oneshot::channel();
         let job = Job {
             batch,
+            asked: Instant::now(),
             answer,
             rounds: 0,
         };
@@ -72,38 +95,47 @@ impl Queue {
 
 async fn run(mut commit: impl Commit, waiting: Arc<Mutex<mpsc::Receiver<Job>>>) {
     let mut group = Vec::new();
-    loop {
-        take(&mut group, &waiting).await;
-        if group.is_empty() {
-            return;
+    while take(&mut group, &waiting).await {
+        if !group.is_empty() {
+            group = commit.commit(group).await;
         }
-        group = commit.commit(group).await;
     }
 }
 
-/// Takes all that waits, up to the bound of a group; when the group is empty it waits for the first. None come any more
-/// when it is empty afterwards.
-async fn take(group: &mut Vec<Job>, waiting: &Mutex<mpsc::Receiver<Job>>) {
+/// Takes all that waits, up to the bound of a group; when the group is empty it waits for the first. Answers whether any
+/// may come.
+async fn take(group: &mut Vec<Job>, waiting: &Mutex<mpsc::Receiver<Job>>) -> bool {
     let mut items: usize = group.iter().map(|job| job.batch.items.len()).sum();
     if group.is_empty() {
         // Whoever holds the lock waits for the first job; the other tasks wait for the lock.
         let mut waiting = waiting.lock().await;
-        let Some(first) = waiting.recv().await else { return };
+        let Some(first) = waiting.recv().await else {
+            return false;
+        };
         fill(group, first, &mut items, &mut waiting);
     } else if let Ok(mut waiting) = waiting.try_lock()
         && let Ok(first) = waiting.try_recv()
     {
         fill(group, first, &mut items, &mut waiting);
     }
+    true
 }
 
 fn fill(group: &mut Vec<Job>, first: Job, items: &mut usize, waiting: &mut mpsc::Receiver<Job>) {
     let mut next = Some(first);
     while let Some(job) = next {
-        *items += job.batch.items.len();
-        group.push(job);
+        if job.patience().is_some() {
+            *items += job.batch.items.len();
+            group.push(job);
+        } else {
+            job.answer(Err(late()));
+        }
         next = (*items < ITEMS_MAX).then(|| waiting.try_recv().ok()).flatten();
     }
+}
+
+pub(crate) fn late() -> StoreError {
+    StoreError::unavailable("the database has not answered in time")
 }
 
 pub(crate) fn no_answer() -> StoreError {

@@ -2,7 +2,7 @@
 
 use crate::database::Argument::{Flag, Id, Json, Number, Text};
 use crate::database::{Answer, Database};
-use crate::rows::{Columns, number, read, to_json, user};
+use crate::rows::{Columns, corrupt, needed, number, read, to_json, user};
 use crate::statements::{Scene, head, id, scene, the_epoch};
 use crate::writes::raise;
 use chat_core::conversation::{MarkChange, raise_delivered, raise_read};
@@ -104,7 +104,7 @@ pub(crate) async fn renew_lease(database: &mut impl Database, node: NodeId, ttl:
     let lease = |row| {
         let node = read(Columns::uuid(row, "node"))?.and_then(NodeId::new);
         Ok(Lease {
-            node: node.ok_or_else(|| crate::rows::corrupt("a lease without a node"))?,
+            node: node.ok_or_else(|| corrupt("a lease without a node"))?,
             remaining: Duration::from_millis(number(row, "until")?.saturating_sub(now.0)),
             at: now,
         })
@@ -121,6 +121,8 @@ pub(crate) async fn release_lease(database: &mut impl Database, node: NodeId) ->
 /// How far a reader of changes has come.
 #[derive(Serialize, Deserialize)]
 struct Reached {
+    /// The numbers of transactions mean something within one life of the log only.
+    life: String,
     /// Everything before this transaction was told.
     from: u64,
     /// In the middle of a page: where it ended, and from where to ask once all pages are read.
@@ -139,21 +141,20 @@ struct Page {
 /// What changed since a horizon; without one, where the horizon is now.
 ///
 /// A horizon is a transaction before which all have ended, so nothing that commits late slips under it; what commits
-/// between it and the next one may be told twice.
+/// between it and the next one may be told twice. After whatever may have taken the log back, a restore of the tables or
+/// another server, everything is told again: what a reader knows may be gone.
 pub(crate) async fn heads_changed_since(
     database: &mut impl Database,
     horizon: Option<&Horizon>,
     limit: usize,
 ) -> Answer<Read<Changes>> {
     let epoch = the_epoch(database).await?;
-    let rows = database.fetch("SELECT NEXT() AS next FROM chat_store", &[]).await?;
-    let next = number(
-        rows.first()
-            .ok_or_else(|| crate::rows::corrupt("a store without an identity"))?,
-        "next",
-    )?;
+    let statement = "SELECT NEXT() AS next, LIFE() AS life FROM chat_store";
+    let rows = database.fetch(statement, &[]).await?;
+    let row = rows.first().ok_or_else(|| corrupt("a store without an identity"))?;
+    let (next, life) = (number(row, "next")?, needed(row, "life")?);
     let mut changes = Changes {
-        horizon: reached(next, None)?,
+        horizon: reached(&life, next, None)?,
         heads: Vec::new(),
         users: Vec::new(),
         more: false,
@@ -163,9 +164,12 @@ pub(crate) async fn heads_changed_since(
     };
     let mut since: Reached = serde_json::from_str(&horizon.0)
         .map_err(|_| StoreError::Corrupt("this horizon is not one of mine".to_owned()))?;
-    if since.from > next {
-        // The log under the horizon became shorter: everything may be another than it was.
-        since = Reached { from: 0, page: None };
+    if since.from > next || since.life != life {
+        since = Reached {
+            life: life.clone(),
+            from: 0,
+            page: None,
+        };
     }
     let mut page = since.page.unwrap_or(Page {
         next,
@@ -218,12 +222,26 @@ pub(crate) async fn heads_changed_since(
         }
     }
     changes.horizon = match changes.more {
-        true => reached(since.from, Some(page))?,
-        false => reached(page.next, None)?,
+        true => reached(&life, since.from, Some(page))?,
+        false => reached(&life, page.next, None)?,
     };
     Ok(Read { epoch, value: changes })
 }
 
-fn reached(from: u64, page: Option<Page>) -> Answer<Horizon> {
-    to_json(&Reached { from, page }).map(Horizon)
+fn reached(life: &str, from: u64, page: Option<Page>) -> Answer<Horizon> {
+    let life = life.to_owned();
+    to_json(&Reached { life, from, page }).map(Horizon)
+}
+
+/// Brings stamps that lie in the future into the present: those of a cluster that had come further, out of which this
+/// database was restored, would be told at every reading. What is stamped anew is told once more.
+#[cfg(feature = "postgres")]
+pub(crate) async fn bring_stamps_here(database: &mut impl Database) -> Answer<()> {
+    for statement in [
+        "UPDATE chat_conversations SET changed = CHANGE() WHERE changed >= pg_snapshot_xmax(pg_current_snapshot())",
+        "UPDATE chat_users SET changed = CHANGE() WHERE changed >= pg_snapshot_xmax(pg_current_snapshot())",
+    ] {
+        database.execute(statement, &[]).await?;
+    }
+    Ok(())
 }

@@ -21,9 +21,9 @@ use commit::Commit;
 use held::Held;
 use serde_json::Value;
 use session::Session;
-use sqlx::migrate::Migrate;
+use sqlx::migrate::{Migrate, MigrateError};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgConnection, PgPool, Postgres, Row, Transaction};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Row, Transaction};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -121,12 +121,12 @@ impl PostgresOptions {
     /// [`OpenError`]: the address is none, the server cannot be reached, or it is not durable.
     pub async fn connect(&self, url: &str) -> Result<PostgresStore, OpenError> {
         let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::Address(not_an_address(&error)))?;
+        let options = options.options(SESSION);
+        knock(&options).await?;
         let pool = PgPoolOptions::new()
             .max_connections(POOL_CONNECTIONS)
             .acquire_timeout(CONNECT_TIMEOUT)
-            .connect_with(options.options(SESSION))
-            .await
-            .map_err(OpenError::Connect)?;
+            .connect_lazy_with(options);
         self.open(pool, "").await
     }
 
@@ -245,8 +245,9 @@ impl PostgresStore {
         let mut connection = options.connect().await.map_err(OpenError::Connect)?;
         let done = migrator.run(&mut connection).await;
         done.map_err(|error| migrations::failed(FILES, error))?;
-        identity::make(&mut self.shared.session(&mut connection)).await?;
-        Ok(())
+        let mut session = self.shared.session(&mut connection);
+        identity::make(&mut session).await?;
+        Ok(keep::bring_stamps_here(&mut session).await?)
     }
 
     /// Gives the log a new epoch: every client starts anew. For after a restore that went back in time.
@@ -268,8 +269,8 @@ impl PostgresStore {
         let table = self.shared.statements.make(migrations::TABLE);
         let applied = match connection.list_applied_migrations(&table).await {
             Ok(applied) => migrations::versions(&applied),
-            // There is no table yet.
-            Err(_) => Vec::new(),
+            Err(error) if is_not_there(&error) => Vec::new(),
+            Err(error) => return Err(OpenError::Migrate(error)),
         };
         migrations::check(FILES, &applied)
     }
@@ -294,6 +295,55 @@ impl PostgresStore {
     ) -> Result<Stored, store::AppendError> {
         let mut session = self.shared.session(&mut **transaction);
         store::append_in(&mut session, actor, command.into()).await
+    }
+}
+
+/// Whether there is a server that lets us in; a pool would only say that it waited in vain.
+async fn knock(options: &PgConnectOptions) -> Result<(), OpenError> {
+    let unreachable = |error| OpenError::Unreachable {
+        place: format!(
+            "{}:{}, database {}, as {}",
+            options.get_host(),
+            options.get_port(),
+            options.get_database().unwrap_or(options.get_username()),
+            options.get_username()
+        ),
+        source: error,
+    };
+    let connection = match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
+        Ok(connected) => connected.map_err(unreachable)?,
+        Err(_) => {
+            let waited = format!("it does not answer within {} s", CONNECT_TIMEOUT.as_secs());
+            let error = std::io::Error::new(std::io::ErrorKind::TimedOut, waited);
+            return Err(unreachable(sqlx::Error::Io(error)));
+        }
+    };
+    // A goodbye that nobody hears harms nobody.
+    drop(tokio::time::timeout(CONNECT_TIMEOUT, connection.close()).await);
+    Ok(())
+}
+
+/// No such table, or no such schema.
+fn is_not_there(error: &MigrateError) -> bool {
+    let MigrateError::Execute(sqlx::Error::Database(error)) = error else {
+        return false;
+    };
+    matches!(error.code().as_deref(), Some("42P01" | "3F000"))
+}
+
+impl PostgresStore {
+    /// Before the engine uses it.
+    async fn begin_use(&self) -> Result<(), OpenError> {
+        self.check().await?;
+        // Of a large database this may take longer than a session has; `migrate` has the time.
+        if let Err(error) = keep::bring_stamps_here(&mut self.shared.read_once().await?).await {
+            tracing::warn!(%error, "changes of another cluster are told again and again until `migrate()` is called");
+        }
+        Ok(())
+    }
+
+    async fn queued(&self, batch: Append) -> Answer<Appended> {
+        self.appends.append_in_time(batch).await
     }
 }
 

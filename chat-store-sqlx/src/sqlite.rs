@@ -21,7 +21,7 @@ use commit::Commit;
 use lock::FileLock;
 use serde_json::Value;
 use session::Session;
-use sqlx::migrate::Migrate;
+use sqlx::migrate::{Migrate, MigrateError};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, Sqlite, SqlitePool, Transaction};
@@ -35,6 +35,8 @@ const FILES: Files = &[(1, "chat", include_str!("../migrations/sqlite/0001_chat.
 
 /// Connections that read; one more writes.
 const READERS: u32 = 4;
+
+const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// How long a statement waits for a host's transaction that writes to the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,7 +70,8 @@ struct Shared {
     writer: SqlitePool,
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
-    _lock: Option<FileLock>,
+    /// Of a database in a file.
+    lock: Option<FileLock>,
 }
 
 /// How a [`SqliteStore`] is opened.
@@ -165,7 +168,7 @@ impl SqliteOptions {
             writer,
             readers,
             clock: self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock)),
-            _lock: lock,
+            lock,
         });
         Ok(SqliteStore {
             appends: Queue::start([Commit(shared.clone())]),
@@ -266,8 +269,8 @@ impl SqliteStore {
         let table = self.shared.statements.make(migrations::TABLE);
         let applied = match connection.list_applied_migrations(&table).await {
             Ok(applied) => migrations::versions(&applied),
-            // There is no table yet.
-            Err(_) => Vec::new(),
+            Err(error) if is_not_there(&error) => Vec::new(),
+            Err(error) => return Err(OpenError::Migrate(error)),
         };
         migrations::check(FILES, &applied)
     }
@@ -291,8 +294,36 @@ impl SqliteStore {
         actor: &Actor,
         command: impl Into<Command>,
     ) -> Result<Stored, store::AppendError> {
+        self.shared.check_file()?;
         let mut session = self.shared.session(&mut **transaction);
         store::append_in(&mut session, actor, command.into()).await
+    }
+}
+
+/// SQLite has no code of its own for it.
+fn is_not_there(error: &MigrateError) -> bool {
+    let MigrateError::Execute(sqlx::Error::Database(error)) = error else {
+        return false;
+    };
+    error.message().contains("no such table")
+}
+
+/// Somebody else writes.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    // SQLITE_BUSY, also within its extended codes.
+    code.and_then(|code| code.parse::<u32>().ok())
+        .is_some_and(|code| code & 0xff == 5)
+}
+
+impl SqliteStore {
+    /// Before the engine uses it.
+    async fn begin_use(&self) -> Result<(), OpenError> {
+        self.check().await
+    }
+
+    async fn queued(&self, batch: Append) -> Answer<Appended> {
+        self.appends.append(batch).await
     }
 }
 
@@ -313,17 +344,32 @@ impl Shared {
 
     /// A snapshot: everything that is read in it is of one moment.
     async fn read(&self) -> Answer<Session<Transaction<'static, Sqlite>>> {
+        self.check_file()?;
         Ok(self.session(answered(self.readers.begin().await)?))
     }
 
     /// For one statement.
     async fn read_once(&self) -> Answer<Session<PoolConnection<Sqlite>>> {
+        self.check_file()?;
         Ok(self.session(answered(self.readers.acquire().await)?))
     }
 
     /// A transaction that writes; it is the only one.
     async fn write(&self) -> Answer<Session<Transaction<'static, Sqlite>>> {
-        Ok(self.session(answered(self.writer.begin_with("BEGIN IMMEDIATE").await)?))
+        self.check_file()?;
+        let mut begun = self.writer.begin_with(BEGIN).await;
+        if self.lock.is_some() && begun.as_ref().is_err_and(|error| !is_busy(error)) {
+            // A write that failed, on a full disk say, may have left it in a transaction that is none any more.
+            let connection = answered(self.writer.acquire().await)?;
+            answered(connection.close().await)?;
+            begun = self.writer.begin_with(BEGIN).await;
+        }
+        Ok(self.session(answered(begun)?))
+    }
+
+    /// Nothing is told, and nothing is acknowledged, of a file that somebody has put another one in place of.
+    fn check_file(&self) -> Answer<()> {
+        self.lock.as_ref().map_or(Ok(()), FileLock::check)
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) async fn append_in(
     }
 }
 
-/// Implements the door; the type brings `shared` with `read`, `read_once` and `write`, `appends`, and `check`.
+/// Implements the door; the type brings `shared` with `read`, `read_once` and `write`, `queued`, and `begin_use`.
 macro_rules! implement {
     ($store:ty, $name:literal) => {
         #[async_trait::async_trait]
@@ -78,12 +78,12 @@ macro_rules! implement {
             }
 
             async fn identity(&self) -> Result<StoreIdentity, StoreError> {
-                self.check().await.map_err($crate::error::unusable)?;
+                self.begin_use().await.map_err($crate::error::unusable)?;
                 $crate::identity::identity(&mut self.shared.read_once().await?).await
             }
 
             async fn append(&self, batch: Append) -> Result<Appended, StoreError> {
-                self.appends.append(batch).await
+                self.queued(batch).await
             }
 
             async fn lookup(

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// Batches that go alone at the same time, each on a connection of the pool.
 const ALONE_MAX: usize = 4;
@@ -132,9 +132,12 @@ impl Commit {
     fn go_alone(&self, job: Job) {
         let (shared, alone) = (self.shared.clone(), self.alone.clone());
         tokio::spawn(async move {
-            let _turn = alone.acquire().await;
-            let answer = alone_in(&shared, &job.batch).await;
-            job.answer(answer);
+            let alone = async {
+                let _turn = alone.acquire().await;
+                alone_in(&shared, &job.batch).await
+            };
+            let answer = timeout(job.patience().unwrap_or_default(), alone).await;
+            job.answer(answer.unwrap_or_else(|_| Err(group::late())));
         });
     }
 }

@@ -21,6 +21,10 @@ impl group::Commit for Commit {
             Err(error) => {
                 tracing::warn!(%error, batches = group.len(), "a group was not committed: each batch is tried alone");
                 for job in group {
+                    if job.patience().is_none() {
+                        job.answer(Err(group::late()));
+                        continue;
+                    }
                     let answer = self.try_commit(std::slice::from_ref(&job)).await;
                     job.answer(answer.and_then(|mut answers| answers.pop().ok_or_else(group::no_answer)));
                 }
@@ -38,6 +42,7 @@ impl Commit {
         if !judged.writes.is_empty() {
             judged.writes.write(&mut session).await?;
             session.commit().await?;
+            self.0.check_file()?;
         }
         Ok(judged.answers)
     }

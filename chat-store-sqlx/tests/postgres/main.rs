@@ -1,6 +1,15 @@
 //! `PostgresStore` passes the store contract, and keeps what it acknowledged whatever becomes of the server.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod group_commit;
+#[path = "../common/house.rs"]
+mod house;
+#[path = "../common/load.rs"]
+mod load;
+mod outage;
+mod proxy;
+mod restored;
+
 use chat_core::Store;
 use chat_store_sqlx::{PostgresOptions, PostgresStore};
 use chat_testkit::contract::store::StoreFixture;
@@ -20,6 +29,21 @@ fn fresh_schema() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("t{}_{number}", std::process::id())
+}
+
+/// A store in a schema of its own, and the name of that.
+async fn fresh_store() -> (PostgresStore, String) {
+    let schema = fresh_schema();
+    let options = PostgresOptions::new().schema(&schema);
+    let store = options.connect(&shared_postgres_url()).await.unwrap();
+    store.migrate().await.unwrap();
+    (store, schema)
+}
+
+async fn migrated(url: &str) -> PostgresStore {
+    let store = PostgresStore::connect(url).await.unwrap();
+    store.migrate().await.unwrap();
+    store
 }
 
 async fn fresh() -> Fixture {

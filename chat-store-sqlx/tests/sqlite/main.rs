@@ -1,10 +1,20 @@
 //! `SqliteStore` passes the store contract, in a file and in memory.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod child;
+#[path = "../common/house.rs"]
+mod house;
+mod killed;
+#[path = "../common/load.rs"]
+mod load;
+mod one_engine;
+mod restored;
+
 use chat_core::Store;
 use chat_store_sqlx::{SqliteOptions, SqliteStore};
 use chat_testkit::ManualClock;
 use chat_testkit::contract::store::StoreFixture;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -18,6 +28,12 @@ struct Fixture {
 fn options() -> (SqliteOptions, ManualClock) {
     let clock = ManualClock::default();
     (SqliteOptions::new().clock(Arc::new(clock.clone())), clock)
+}
+
+async fn migrated(file: &Path) -> SqliteStore {
+    let store = SqliteStore::connect(file).await.unwrap();
+    store.migrate().await.unwrap();
+    store
 }
 
 async fn file() -> Fixture {

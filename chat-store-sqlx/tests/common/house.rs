@@ -1,0 +1,26 @@
+//! An engine on a store, and clients in this process.
+#![allow(dead_code)] // the tests of each database use what they need
+
+use chat_core::{Engine, Guests, Store};
+use chat_testkit::transport::{InProcessConnector, in_process};
+use chat_testkit::wire::Wire;
+
+/// An engine with every default, that admits guests, and the way in.
+pub struct House {
+    pub engine: Engine,
+    pub connector: InProcessConnector,
+}
+
+impl House {
+    pub async fn on(store: impl Store) -> Self {
+        let (transport, connector) = in_process();
+        let builder = Engine::builder().store(store).hooks(Guests).transport(transport);
+        let engine = builder.build().await.unwrap();
+        Self { engine, connector }
+    }
+
+    /// A guest who is online and has everything.
+    pub async fn guest(&self, name: &str) -> Wire {
+        Wire::guest(&self.connector, name).await
+    }
+}

@@ -1,0 +1,191 @@
+//! Appends that go out together: what harms one of them harms no other, and what nobody knows is settled by its id.
+
+use crate::load::{AT_MOST, Load, Words, by, message};
+use crate::proxy::Proxy;
+use crate::{fresh_schema, fresh_store};
+use chat_store_sqlx::PostgresOptions;
+use chat_testkit::postgres::shared_postgres_url;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conversation_that_a_host_holds_delays_no_other() {
+    let (store, schema) = fresh_store().await;
+    let words = Words::on(&store).await;
+    let groups = words.groups(5).await;
+    let (held, others) = groups.split_last().unwrap();
+    let load = Load::start(&words, others, 8);
+    load.goes_on(50).await;
+
+    let mut host = PgConnection::connect(&shared_postgres_url()).await.unwrap();
+    let lock = format!("BEGIN; SELECT 1 FROM {schema}.chat_conversations WHERE id = '{held}' FOR UPDATE");
+    host.execute(AssertSqlSafe(lock)).await.unwrap();
+    let since = Instant::now();
+    let waiting: Vec<_> = (0..12)
+        .map(|n| {
+            let (words, send) = (words.clone(), message(*held, &n.to_string()));
+            tokio::spawn(async move {
+                let answer = words.append(by("ann"), send.clone()).await;
+                (send, answer.map(Result::unwrap), Instant::now())
+            })
+        })
+        .collect();
+    let mut acked = load.acked();
+    for second in 0..3 {
+        sleep(Duration::from_secs(1)).await;
+        let now = load.acked();
+        assert!(now > acked + 10, "nothing is acknowledged in second {second}");
+        acked = now;
+    }
+    let until = Instant::now();
+    host.execute("COMMIT").await.unwrap();
+
+    let told = load.end().await;
+    let meanwhile = told.waited.iter().filter(|(at, _)| (since..until).contains(at));
+    let longest = meanwhile.map(|(_, waited)| *waited).max().unwrap();
+    assert!(
+        longest < Duration::from_secs(2),
+        "one of the others waited for {longest:?}"
+    );
+    assert!(told.in_vain.is_empty(), "{:?}", told.in_vain);
+    words.holds(others, &told).await;
+
+    let mut ids = Vec::new();
+    for waiting in waiting {
+        let (send, answer, at) = timeout(AT_MOST, waiting).await.unwrap().unwrap();
+        assert!(answer.is_err() || at >= until, "acknowledged while it was held");
+        assert!(at < until + Duration::from_secs(5));
+        ids.push(words.settle(by("ann"), send).await.unwrap().id);
+    }
+    let log = words.log(*held).await;
+    assert_eq!(log.len(), 1 + ids.len(), "each of them once");
+    assert!(ids.iter().all(|id| log.iter().any(|event| event.id == *id)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_cannot_be_stored_fails_alone() {
+    let (store, schema) = fresh_store().await;
+    let words = Words::on(&store).await;
+    let groups = words.groups(8).await;
+    let mut host = PgConnection::connect(&shared_postgres_url()).await.unwrap();
+    let check = format!("ALTER TABLE {schema}.chat_messages ADD CONSTRAINT x CHECK (content NOT LIKE '%poison%')");
+    host.execute(AssertSqlSafe(check)).await.unwrap();
+
+    let asked: Vec<_> = (0..64)
+        .map(|n| {
+            let text = if n == 20 { "poison" } else { "food" };
+            let (words, send) = (words.clone(), message(groups[n % groups.len()], text));
+            tokio::spawn(async move { (words.append(by("ann"), send.clone()).await, send) })
+        })
+        .collect();
+    let mut poison = None;
+    for (n, asked) in asked.into_iter().enumerate() {
+        let (answer, send) = timeout(AT_MOST, asked).await.unwrap().unwrap();
+        match answer {
+            Err(_) if n == 20 => poison = Some(send),
+            answer => _ = answer.unwrap().unwrap(),
+        }
+    }
+    let poison = poison.expect("a message that cannot be stored is not acknowledged");
+    let stored: usize = {
+        let mut sum = 0;
+        for group in &groups {
+            sum += words.log(*group).await.len() - 1;
+        }
+        sum
+    };
+    assert_eq!(stored, 63);
+    let cure = format!("ALTER TABLE {schema}.chat_messages DROP CONSTRAINT x");
+    host.execute(AssertSqlSafe(cure)).await.unwrap();
+    assert!(!words.stored(by("ann"), poison).await.duplicate);
+}
+
+/// The host takes what an append takes last, and then what it takes first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_victim_of_a_deadlock_with_a_host_is_stored_all_the_same_and_once() {
+    let schema = fresh_schema();
+    let url = format!("{}?options[deadlock_timeout]=400ms", shared_postgres_url());
+    let store = PostgresOptions::new().schema(&schema).connect(&url).await.unwrap();
+    store.migrate().await.unwrap();
+    let words = Words::on(&store).await;
+    let groups = words.groups(3).await;
+    let load = Load::start(&words, &groups, 6);
+    let mut host = PgConnection::connect(&shared_postgres_url()).await.unwrap();
+    let (mut circles, mut lost) = (0, 0);
+    while circles < 4 {
+        load.goes_on(3).await;
+        let member = format!(
+            "BEGIN; SELECT 1 FROM {schema}.chat_members WHERE conversation = '{0}' AND user_id = 'ann' FOR UPDATE",
+            groups[0]
+        );
+        host.execute(AssertSqlSafe(member)).await.unwrap();
+        // Until an append holds the conversation and waits for the member.
+        sleep(Duration::from_millis(100)).await;
+        let conversation = format!(
+            "SELECT 1 FROM {schema}.chat_conversations WHERE id = '{}' FOR UPDATE",
+            groups[0]
+        );
+        lost += u32::from(host.execute(AssertSqlSafe(conversation)).await.is_err());
+        host.execute("ROLLBACK").await.unwrap();
+        circles += 1;
+    }
+    load.goes_on(10).await;
+    let told = load.end().await;
+    assert!(lost < circles, "it is the store that gives way");
+    assert!(told.in_vain.is_empty(), "a victim is tried again: {:?}", told.in_vain);
+    words.holds(&groups, &told).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_is_lost_is_settled_by_its_id_and_there_once() {
+    let (direct, schema) = fresh_store().await;
+    let url = shared_postgres_url();
+    let proxy = Proxy::before(&url).await;
+    let options = PostgresOptions::new().schema(&schema);
+    let store = options.connect(&proxy.url(&url)).await.unwrap();
+    let (words, truth) = (Words::on(&store).await, Words::on(&direct).await);
+    let groups = truth.groups(4).await;
+    let load = Load::start(&words, &groups, 8);
+    load.goes_on(20).await;
+    proxy.cut_every(5);
+    let end = Instant::now() + AT_MOST;
+    while proxy.cut() < 150 && Instant::now() < end {
+        sleep(Duration::from_millis(10)).await;
+    }
+    proxy.cut_every(0);
+    load.goes_on(20).await;
+    let told = load.end().await;
+    assert!(proxy.cut() >= 150, "cut {} times", proxy.cut());
+    truth.holds(&groups, &told).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_go_away_cancel_nothing_and_harm_nobody() {
+    let (store, _) = fresh_store().await;
+    let words = Words::on(&store).await;
+    let groups = words.groups(4).await;
+    let load = Load::start(&words, &groups, 4);
+    let mut gone = Vec::new();
+    for n in 0..200_usize {
+        let send = message(groups[n % groups.len()], "whoever said this is gone");
+        gone.push(send.clone());
+        let patience = Duration::from_micros(50 * (n as u64 % 40));
+        let _ = timeout(patience, words.append(by("ann"), send)).await;
+    }
+    load.goes_on(10).await;
+    let mut told = load.end().await;
+    for send in gone {
+        told.asked.push(send.id.into());
+        let stood = words
+            .store
+            .lookup(send.conversation, send.id.into())
+            .await
+            .unwrap()
+            .value;
+        let stored = words.stored(by("ann"), send).await;
+        assert!(stood.is_none_or(|prior| prior.stored.seq == stored.seq));
+        told.acked.push(stored);
+    }
+    words.holds(&groups, &told).await;
+}

@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 /// Writes an identity into a store that has none.
 pub(crate) async fn make(database: &mut impl Database) -> Answer<()> {
-    let statement = "INSERT INTO chat_store (epoch, fingerprint_key, cluster_key) VALUES ($1, $2, $3) \
-                     ON CONFLICT DO NOTHING";
+    // In SQLite a conflict would not be one: the key is a row id, which is counted up.
+    let statement = "INSERT INTO chat_store (epoch, fingerprint_key, cluster_key) SELECT $1, $2, $3 \
+                     WHERE NOT EXISTS (SELECT 1 FROM chat_store) ON CONFLICT DO NOTHING";
     let (fingerprint_key, cluster_key) = (secret(), secret());
     let arguments = [Id(Uuid::now_v7()), Text(&fingerprint_key), Text(&cluster_key)];
     database.execute(statement, &arguments).await?;

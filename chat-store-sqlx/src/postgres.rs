@@ -242,10 +242,14 @@ impl PostgresStore {
             .options
             .clone()
             .options([("statement_timeout", "0"), ("lock_timeout", "0")]);
-        let mut connection = options.connect().await.map_err(OpenError::Connect)?;
-        let done = migrator.run(&mut connection).await;
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .connect_lazy_with(options);
+        let done = migrator.run(&pool).await;
         done.map_err(|error| migrations::failed(FILES, error))?;
-        let mut session = self.shared.session(&mut connection);
+        let mut connection = pool.acquire().await.map_err(OpenError::Connect)?;
+        let mut session = self.shared.session(&mut *connection);
         identity::make(&mut session).await?;
         Ok(keep::bring_stamps_here(&mut session).await?)
     }

@@ -1,11 +1,11 @@
 //! An engine on a store, and clients in this process.
 #![allow(dead_code)] // the tests of each database use what they need
 
-use chat_core::{Engine, Guests, Store};
+use chat_core::{Engine, Guests, Limits, Store};
 use chat_testkit::transport::{InProcessConnector, in_process};
 use chat_testkit::wire::Wire;
 
-/// An engine with every default, that admits guests, and the way in.
+/// An engine that admits guests, and the way in.
 pub struct House {
     pub engine: Engine,
     pub connector: InProcessConnector,
@@ -13,8 +13,16 @@ pub struct House {
 
 impl House {
     pub async fn on(store: impl Store) -> Self {
+        Self::limited(store, Limits::default()).await
+    }
+
+    pub async fn limited(store: impl Store, limits: Limits) -> Self {
         let (transport, connector) = in_process();
-        let builder = Engine::builder().store(store).hooks(Guests).transport(transport);
+        let builder = Engine::builder()
+            .store(store)
+            .hooks(Guests)
+            .limits(limits)
+            .transport(transport);
         let engine = builder.build().await.unwrap();
         Self { engine, connector }
     }

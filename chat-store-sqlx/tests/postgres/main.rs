@@ -2,13 +2,19 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod group_commit;
+#[path = "../common/host.rs"]
+mod host;
+mod hosts;
 #[path = "../common/house.rs"]
 mod house;
 #[path = "../common/load.rs"]
 mod load;
+mod opening;
 mod outage;
 mod proxy;
 mod restored;
+#[path = "../common/schema.rs"]
+mod schema;
 
 use chat_core::Store;
 use chat_store_sqlx::{PostgresOptions, PostgresStore};

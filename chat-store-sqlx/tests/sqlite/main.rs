@@ -2,13 +2,19 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod child;
+#[path = "../common/host.rs"]
+mod host;
+mod hosts;
 #[path = "../common/house.rs"]
 mod house;
 mod killed;
 #[path = "../common/load.rs"]
 mod load;
 mod one_engine;
+mod opening;
 mod restored;
+#[path = "../common/schema.rs"]
+mod schema;
 
 use chat_core::Store;
 use chat_store_sqlx::{SqliteOptions, SqliteStore};

@@ -1,0 +1,96 @@
+//! A host's own transactions, on its own pool.
+
+use crate::fresh_schema;
+use crate::host::Host;
+use crate::load::{Words, by, message};
+use chat_core::Store;
+use chat_core::command::Command;
+use chat_core::frame::Stored;
+use chat_core::store::Actor;
+use chat_store_sqlx::{AppendError, PostgresOptions, PostgresStore};
+use chat_testkit::postgres::shared_postgres_url;
+use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Row, Transaction};
+
+struct Shop {
+    schema: String,
+    pool: PgPool,
+    store: PostgresStore,
+}
+
+async fn shop() -> Shop {
+    let schema = fresh_schema();
+    let pool = PgPool::connect(&shared_postgres_url()).await.unwrap();
+    let store = PostgresOptions::new()
+        .schema(&schema)
+        .from_pool(pool.clone())
+        .await
+        .unwrap();
+    store.migrate().await.unwrap();
+    let orders = format!("CREATE TABLE {schema}.orders (number bigserial)");
+    pool.execute(AssertSqlSafe(orders)).await.unwrap();
+    Shop { schema, pool, store }
+}
+
+impl Host for Shop {
+    type Transaction = Transaction<'static, Postgres>;
+
+    fn store(&self) -> impl Store + Clone {
+        self.store.clone()
+    }
+
+    async fn begin(&self) -> Self::Transaction {
+        self.pool.begin().await.unwrap()
+    }
+
+    async fn write_order(&self, transaction: &mut Self::Transaction) {
+        let order = format!("INSERT INTO {}.orders DEFAULT VALUES", self.schema);
+        transaction.execute(AssertSqlSafe(order)).await.unwrap();
+    }
+
+    async fn append(
+        &self,
+        transaction: &mut Self::Transaction,
+        actor: Actor,
+        command: impl Into<Command>,
+    ) -> Result<Stored, AppendError> {
+        self.store.append_in(transaction, &actor, command).await
+    }
+
+    async fn commit(&self, transaction: Self::Transaction) {
+        transaction.commit().await.unwrap();
+    }
+
+    async fn roll_back(&self, transaction: Self::Transaction) {
+        transaction.rollback().await.unwrap();
+    }
+
+    async fn orders(&self) -> i64 {
+        let count = format!("SELECT count(*) AS orders FROM {}.orders", self.schema);
+        self.pool.fetch_one(AssertSqlSafe(count)).await.unwrap().get("orders")
+    }
+}
+
+crate::host_stories!(shop());
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_host_commits_late_is_told_to_whoever_asked_meanwhile() {
+    let shop = shop().await;
+    let words = Words::on(&shop.store).await;
+    let groups = words.groups(4).await;
+    let mut horizon = words.horizon().await;
+    let mut transaction = shop.begin().await;
+    let late = shop
+        .append(&mut transaction, by("ann"), message(groups[0], "late"))
+        .await
+        .unwrap();
+    for n in 0..10 {
+        words.say(groups[1 + n % 3], "meanwhile").await;
+        let changes = words.changed_since(&horizon).await;
+        assert!(changes.heads.iter().all(|head| head.conversation != groups[0]));
+        horizon = changes.horizon;
+    }
+    shop.commit(transaction).await;
+    let told = words.changed_since(&horizon).await.heads;
+    let told = told.iter().find(|head| head.conversation == groups[0]).unwrap();
+    assert_eq!(told.position.seq, late.seq);
+}

@@ -39,11 +39,10 @@ async fn it_is_one_file_however_its_path_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let real = directory.path().join("real");
     std::fs::create_dir(&real).unwrap();
-    let linked = directory.path().join("linked");
+    let (linked, alias) = (directory.path().join("linked"), directory.path().join("alias.db"));
     symlink(&real, &linked).unwrap();
-    let _store = SqliteStore::connect(linked.join("chat.db")).await.unwrap();
-    let alias = directory.path().join("alias.db");
     symlink(real.join("chat.db"), &alias).unwrap();
+    let _store = SqliteStore::connect(&alias).await.unwrap();
     for file in [real.join("chat.db"), real.join("../linked/./chat.db"), alias] {
         is_refused(&file).await;
     }

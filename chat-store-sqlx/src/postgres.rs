@@ -73,6 +73,8 @@ struct Shared {
     statements: Statements,
     schema: Option<String>,
     pool: PgPool,
+    /// Not the host's.
+    owns_pool: bool,
     /// The first statement of a transaction: on a host's connection it brings our timeouts.
     begin_reading: String,
     begin_writing: String,
@@ -127,7 +129,7 @@ impl PostgresOptions {
             .max_connections(POOL_CONNECTIONS)
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect_lazy_with(options);
-        self.open(pool, "").await
+        self.open(pool, true, "").await
     }
 
     /// On a host's own pool, which reads; two connections more, with the same options, commit.
@@ -136,10 +138,10 @@ impl PostgresOptions {
     /// As [`connect`](PostgresOptions::connect).
     pub async fn from_pool(&self, pool: PgPool) -> Result<PostgresStore, OpenError> {
         let set = SESSION.map(|(name, value)| format!("; SET LOCAL {name} = '{value}'"));
-        self.open(pool, &set.concat()).await
+        self.open(pool, false, &set.concat()).await
     }
 
-    async fn open(&self, pool: PgPool, set: &str) -> Result<PostgresStore, OpenError> {
+    async fn open(&self, pool: PgPool, owns_pool: bool, set: &str) -> Result<PostgresStore, OpenError> {
         self.check_server(&pool).await?;
         let shared = Arc::new(Shared {
             statements: Statements::new(POSTGRES, self.schema.as_deref(), self.prefix.as_deref())?,
@@ -148,6 +150,7 @@ impl PostgresOptions {
             begin_writing: format!("BEGIN ISOLATION LEVEL READ COMMITTED{set}"),
             options: (*pool.connect_options()).clone().options(SESSION),
             pool,
+            owns_pool,
         });
         Ok(PostgresStore {
             appends: Queue::start([Commit::new(shared.clone()), Commit::new(shared.clone())]),
@@ -277,6 +280,14 @@ impl PostgresStore {
             Err(error) => return Err(OpenError::Migrate(error)),
         };
         migrations::check(FILES, &applied)
+    }
+
+    /// Closes the pool, if it is the store's own, when what its connections do is done. Afterwards every read is
+    /// `unavailable`. For the end of a process; without it nothing that was acknowledged is lost either.
+    pub async fn close(&self) {
+        if self.shared.owns_pool {
+            self.shared.pool.close().await;
+        }
     }
 
     /// Appends one command in a host's own transaction: its rows and the event commit together, or neither does.

@@ -69,6 +69,8 @@ struct Shared {
     /// One connection; of a database in memory the same as the readers'.
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Not the host's.
+    owns_readers: bool,
     clock: Arc<dyn Clock>,
     /// Of a database in a file.
     lock: Option<FileLock>,
@@ -114,7 +116,7 @@ impl SqliteOptions {
             .max_connections(READERS)
             .test_before_acquire(false)
             .connect_lazy_with(durable(options));
-        self.open(pool, Some(lock)).await
+        self.open(pool, true, Some(lock)).await
     }
 
     /// A database in memory, which ends with the last handle.
@@ -133,7 +135,7 @@ impl SqliteOptions {
             .connect_with(options.foreign_keys(true))
             .await
             .map_err(OpenError::Connect)?;
-        self.open(pool, None).await
+        self.open(pool, true, None).await
     }
 
     /// On a host's own pool. Reads use its connections; one connection more, with the same options but durable, writes.
@@ -151,10 +153,15 @@ impl SqliteOptions {
             Some(file) => Some(FileLock::take(Path::new(&file)).await?),
             None => None,
         };
-        self.open(pool, lock).await
+        self.open(pool, false, lock).await
     }
 
-    async fn open(&self, readers: SqlitePool, lock: Option<FileLock>) -> Result<SqliteStore, OpenError> {
+    async fn open(
+        &self,
+        readers: SqlitePool,
+        owns_readers: bool,
+        lock: Option<FileLock>,
+    ) -> Result<SqliteStore, OpenError> {
         let writer = match &lock {
             None => readers.clone(),
             Some(_) => {
@@ -167,6 +174,7 @@ impl SqliteOptions {
             statements: Statements::new(SQLITE, None, self.prefix.as_deref())?,
             writer,
             readers,
+            owns_readers,
             clock: self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock)),
             lock,
         });
@@ -273,6 +281,21 @@ impl SqliteStore {
             Err(error) => return Err(OpenError::Migrate(error)),
         };
         migrations::check(FILES, &applied)
+    }
+
+    /// Closes the connections that are the store's own, when what they do is done: of a file that [`connect`] opened
+    /// everything is then in the file itself and nothing beside it. Afterwards every call is `unavailable`. For the end
+    /// of a process; without it nothing that was acknowledged is lost either.
+    ///
+    /// [`connect`]: SqliteStore::connect
+    pub async fn close(&self) {
+        if self.shared.owns_readers {
+            self.shared.readers.close().await;
+        }
+        // In memory the writer is the readers', and then perhaps a host's.
+        if self.shared.lock.is_some() {
+            self.shared.writer.close().await;
+        }
     }
 
     /// Appends one command in a host's own transaction: its rows and the event commit together, or neither does.

@@ -4,6 +4,7 @@
 //! * [`lobby`]: a conversation that the host makes by itself, under an id that clients know
 //! * [`site`]: page, socket, health and metrics on one port
 //! * [`settings`]: flags and environment
+//! * [`store`]: where everything is kept, and what to do when that cannot be
 //! * [`server`]: all of it together, from the first line to the last
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ pub mod lobby;
 pub mod server;
 pub mod settings;
 pub mod site;
+pub mod store;
 
 /// The code on the front page compiles.
 #[cfg(doctest)]

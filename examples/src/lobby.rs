@@ -6,7 +6,7 @@
 use chat_core::command::ConversationCreate;
 use chat_core::conversation::{ConversationKind, HistoryVisibility};
 use chat_core::id::{CommandId, ConversationId};
-use chat_core::{CommandError, Engine};
+use chat_core::{CommandError, Engine, ErrorCode};
 
 /// The Lobby's id: clients are written to join it.
 pub const LOBBY: &str = "10bb1e00-0000-4000-8000-000000000001";
@@ -35,8 +35,11 @@ pub async fn open(engine: &Engine) -> Result<(), CommandError> {
         members: Vec::new(),
         meta: None,
     };
-    engine.system().store(create).await?;
-    Ok(())
+    match engine.system().store(create).await {
+        // It was made by another version, in other words: it is there.
+        Err(error) if matches!(error.code(), ErrorCode::Conflict | ErrorCode::IdConflict) => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use crate::jwt::{JwtHooks, SecretKey, ShortKey};
 use crate::lobby;
 use crate::settings::Settings;
 use crate::site::{self, Admits};
+use crate::store::{self, Place, StoreProblem};
 use chat_core::{BuildError, CommandError, Engine, Guests};
-use chat_store_memory::MemoryStore;
 use chat_transport_ws::{WsConfig, serve_http};
 use metrics_exporter_prometheus::{BuildError as MetricsError, PrometheusBuilder};
 use std::convert::Infallible;
@@ -29,6 +29,8 @@ pub enum StartError {
     ShortKey(ShortKey),
     /// The address cannot be listened at.
     Listen(SocketAddr, io::Error),
+    /// The store cannot be used.
+    Store(StoreProblem),
     /// The engine could not be put together.
     Engine(BuildError),
     /// The Lobby could not be made.
@@ -58,6 +60,7 @@ impl std::fmt::Display for StartError {
             Self::Listen(address, error) => {
                 write!(f, "cannot listen at {address}: {error}; choose another with --listen")
             }
+            Self::Store(problem) => write!(f, "{problem}"),
             Self::Engine(error) => write!(f, "the engine does not start: {error}"),
             Self::Lobby(error) => write!(f, "the Lobby could not be made: {error}"),
             Self::Metrics(error) => write!(f, "metrics could not be set up: {error}"),
@@ -81,6 +84,7 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         None if settings.listen.ip().is_loopback() => Admits::Guests,
         None => return Err(StartError::NoKey(settings.listen)),
     };
+    let place = Place::try_from(&settings.store.store).map_err(StartError::Store)?;
     let listen_error = |error| StartError::Listen(settings.listen, error);
     let listener = TcpListener::bind(settings.listen).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
@@ -88,7 +92,8 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         .install_recorder()
         .map_err(StartError::Metrics)?;
 
-    let builder = Engine::builder().store(MemoryStore::new()).limits(settings.limits());
+    let store = store::open(&settings.store, &place).await.map_err(StartError::Store)?;
+    let builder = store.give(Engine::builder()).limits(settings.limits());
     let builder = match &key {
         Some(key) => {
             let (audience, issuer) = (settings.jwt_audience.as_deref(), settings.jwt_issuer.as_deref());
@@ -107,7 +112,7 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
     }
     let router = site::router(&engine, config.clone(), metrics.clone(), admits);
     // Whoever started the server may have stopped reading; that is no reason not to serve.
-    let _ = greet(&mut out, address, engine.store_name(), admits);
+    let _ = greet(&mut out, address, &place, admits);
     if admits == Admits::Guests {
         // Behind the start lines, which are elsewhere: in a terminal the two would mingle.
         tracing::warn!("no key is set: guests are admitted under any name");
@@ -133,21 +138,18 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         never = serve_http(listener, router, &config) => match never {},
         never = upkeep() => match never {},
     }
+    drop(engine);
+    store.close().await;
     let _ = writeln!(out, "Stopped.");
     Ok(())
 }
 
-fn greet(out: &mut impl Write, address: SocketAddr, store: &str, admits: Admits) -> io::Result<()> {
+fn greet(out: &mut impl Write, address: SocketAddr, place: &Place, admits: Admits) -> io::Result<()> {
     writeln!(
         out,
         "Chat:  http://{address}/  (open it in two tabs; the socket is ws://{address}/chat)"
     )?;
-    let lasts = if store == "memory" {
-        ": forgets everything when it stops"
-    } else {
-        ""
-    };
-    writeln!(out, "Store: {store}{lasts}")?;
+    writeln!(out, "Store: {place}")?;
     match admits {
         Admits::Guests => {
             writeln!(out, "Users: guests, by any name they choose")?;

@@ -1,18 +1,27 @@
 //! Flags and environment of `chat-server`; every flag has a default that is safe on one's own machine.
 
 use crate::jwt::KeyText;
+use crate::store::PlaceText;
 use chat_core::Limits;
 use chat_transport_ws::OriginRule;
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A chat server: page, WebSocket, health and metrics on one port. It needs no flag.
+/// A chat server: page, WebSocket, health and metrics on one port. It needs no flag, and keeps everything in `chat.db`.
 #[derive(Debug, Parser)]
 #[command(name = "chat-server", version)]
 pub struct Settings {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub act: Option<Act>,
+
+    /// Where everything is kept.
+    #[command(flatten)]
+    pub store: StoreSettings,
+
     /// Where to listen; port 0 takes a free one.
     #[arg(
         long,
@@ -85,6 +94,52 @@ pub struct Settings {
         help_heading = "Limits"
     )]
     pub sends_per_conversation: Option<Rate>,
+}
+
+/// Where everything is kept, for serving and for what is done instead.
+#[derive(Debug, Clone, Args)]
+pub struct StoreSettings {
+    /// Where everything is kept: a file for SQLite, `postgres://USER:PASSWORD@HOST/DATABASE`, or `memory`. An address
+    /// with a password belongs into the environment, where `ps` does not show it.
+    #[arg(
+        long,
+        env = "CHAT_STORE",
+        hide_env_values = true,
+        default_value = "sqlite:chat.db",
+        value_name = "STORE",
+        global = true,
+        help_heading = "Store"
+    )]
+    pub store: PlaceText,
+
+    /// Leave the schema as it is, and do not start when it is not the one of this version.
+    #[arg(long, env = "CHAT_NO_MIGRATE", help_heading = "Store")]
+    pub no_migrate: bool,
+
+    /// Accept a PostgreSQL that may lose what it acknowledged when it stops hard (`synchronous_commit` or `fsync` off).
+    #[arg(long, env = "CHAT_ALLOW_DATA_LOSS", global = true, help_heading = "Store")]
+    pub allow_data_loss: bool,
+}
+
+/// What is done instead of serving.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Act {
+    /// Make the schema, or bring it up to date, and end.
+    Migrate {
+        /// Only print the statements; no database is asked.
+        #[arg(long)]
+        print_sql: bool,
+    },
+    /// What is seldom done to a store.
+    #[command(subcommand)]
+    Store(StoreAct),
+}
+
+/// What is seldom done to a store.
+#[derive(Debug, Clone, Subcommand)]
+pub enum StoreAct {
+    /// Give the log a new epoch, so that every client starts anew: after a restore that went back in time.
+    ResetEpoch,
 }
 
 impl Settings {
@@ -199,6 +254,7 @@ mod tests {
             ["--origin", "nonsense"],
             ["--connections-per-address", "0"],
             ["--handshakes-per-address", "0"],
+            ["store", "reset"],
         ] {
             assert!(parsed(&flags).is_err(), "{flags:?}");
         }

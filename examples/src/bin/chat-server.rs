@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use examples::server;
 use examples::settings::Settings;
+use examples::{server, store};
+use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::process::{ExitCode, exit};
 use tracing_subscriber::EnvFilter;
@@ -11,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main]
 async fn main() -> ExitCode {
     let settings = Settings::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
     let colours = io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_ansi(colours)
@@ -27,7 +28,14 @@ async fn main() -> ExitCode {
             exit(1);
         });
     };
-    match server::run(&settings, io::stdout(), stop).await {
+    match &settings.act {
+        Some(act) => ended(store::act(act, &settings.store, io::stdout()).await),
+        None => ended(server::run(&settings, io::stdout(), stop).await),
+    }
+}
+
+fn ended(result: Result<(), impl Error>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "chat-server: {error}.");

@@ -1,6 +1,6 @@
 //! Line clients against the server, and what a kill of either leaves.
 
-use crate::process::{Output, Process, SOON, chat, free_address, serve};
+use crate::process::{Output, Process, SOON, chat, free_address, serve, serve_in};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::sleep;
@@ -92,35 +92,55 @@ fn a_line_client_killed_while_sending_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn a_server_killed_and_started_again_gets_what_was_not_sent() {
+fn a_server_killed_and_started_again_has_what_it_acknowledged_and_gets_what_was_not_sent() {
     let folder = tempfile::tempdir().expect("a folder");
     let address = free_address();
-    let mut server = serve(address);
-    let mut ana = come_in("ana", address, folder.path());
-    let mut ben = come_in("ben", address, folder.path());
+    let (ana, ben) = killed_while_talking(folder.path(), address, || serve_in(folder.path(), address));
+    let before = ["before".to_owned()];
+    assert_once_in_order(&ben.output, "ana", &[&before[..], &texts(0..3)].concat());
+    assert_once_in_order(&ana.output, "ana", &before);
+    // The epoch is the same: who was there goes on where they were.
+    assert_eq!(ben.notes.count("the server has lost its memory"), 0);
+    drop(folder);
+}
+
+#[test]
+fn a_server_on_memory_killed_and_started_again_gets_what_was_not_sent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let address = free_address();
+    let (ana, ben) = killed_while_talking(folder.path(), address, || serve(address));
+    ben.notes.wait_for("the server has lost its memory");
+    assert_eq!(ana.output.count("before"), 0, "the store in memory has forgotten it");
+}
+
+/// Ana and Ben talk, the server is killed, both write, Ana is killed too, and all come back.
+fn killed_while_talking(folder: &Path, address: SocketAddr, serve: impl Fn() -> Process) -> (Process, Process) {
+    let mut server = serve();
+    let mut ana = come_in("ana", address, folder);
+    let mut ben = come_in("ben", address, folder);
     ana.say("before");
     ben.output.wait_for("ana: before");
     // Both her join and her message are acknowledged: what is not would be sent again.
-    wait_for_file(&folder.path().join("ana"), |text| text.matches("\"done\"").count() == 2);
+    wait_for_file(&folder.join("ana"), |text| text.matches("\"done\"").count() == 2);
     server.kill();
     ana.notes.wait_for("the connection is gone");
     ben.notes.wait_for("the connection is gone");
     let unsent = texts(0..3);
     unsent.iter().for_each(|text| ana.say(text));
     ben.say("and I");
-    wait_for_file(&folder.path().join("ana"), |text| text.contains("message 002"));
-    wait_for_file(&folder.path().join("ben"), |text| text.contains("and I"));
+    wait_for_file(&folder.join("ana"), |text| text.contains("message 002"));
+    wait_for_file(&folder.join("ben"), |text| text.contains("and I"));
     // One of them is killed too, and comes back in another process.
     ana.kill();
-    let _server = serve(address);
-    let ana = chat("ana", address, folder.path());
+    let server = serve();
+    let ana = chat("ana", address, folder);
     ana.notes.wait_for("3 unsent from last time");
-    ben.notes.wait_for("the server has lost its memory");
     for output in [&ana.output, &ben.output] {
         assert_once_in_order(output, "ana", &unsent);
         assert_once_in_order(output, "ben", &["and I".to_owned()]);
     }
-    assert_eq!(ana.output.count("before"), 0, "the store in memory has forgotten it");
+    drop(server);
+    (ana, ben)
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Nothing here takes longer, unless it hangs; a client may wait some seconds before it tries to connect again.
@@ -16,6 +16,7 @@ pub struct Process {
     child: Child,
     pub output: Output,
     pub notes: Output,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Process {
@@ -26,6 +27,9 @@ impl Process {
             "CHAT_JWT_KEY_ID",
             "CHAT_ORIGIN",
             "CHAT_GRACE",
+            "CHAT_STORE",
+            "CHAT_NO_MIGRATE",
+            "CHAT_ALLOW_DATA_LOSS",
             "CHAT_SERVER",
             "CHAT_TOKEN",
         ] {
@@ -39,9 +43,14 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary was built beside this test");
-        let output = Output::of(child.stdout.take().expect("a pipe"));
-        let notes = Output::of(child.stderr.take().expect("a pipe"));
-        Self { child, output, notes }
+        let (output, output_reader) = Output::of(child.stdout.take().expect("a pipe"));
+        let (notes, notes_reader) = Output::of(child.stderr.take().expect("a pipe"));
+        Self {
+            child,
+            output,
+            notes,
+            readers: vec![output_reader, notes_reader],
+        }
     }
 
     /// Types lines, each with its end.
@@ -81,6 +90,17 @@ impl Process {
     }
 }
 
+impl Process {
+    /// All that an ended process wrote: its output, and its notes.
+    pub fn all(mut self) -> (String, String) {
+        self.ended();
+        for reader in self.readers.drain(..) {
+            reader.join().expect("it only reads");
+        }
+        (self.output.lines().join("\n"), self.notes.lines().join("\n"))
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -93,17 +113,17 @@ impl Drop for Process {
 pub struct Output(Arc<(Mutex<Vec<String>>, Condvar)>);
 
 impl Output {
-    fn of(pipe: impl Read + Send + 'static) -> Self {
+    fn of(pipe: impl Read + Send + 'static) -> (Self, JoinHandle<()>) {
         let shared = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let output = Self(Arc::clone(&shared));
         // Ends with the pipe, which the process holds.
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
                 shared.0.lock().expect("no panic inside").push(line);
                 shared.1.notify_all();
             }
         });
-        output
+        (output, reader)
     }
 
     pub fn lines(&self) -> Vec<String> {
@@ -136,34 +156,54 @@ impl Output {
     }
 }
 
+/// A server that leaves nothing behind.
 pub fn chat_server(listen: &str) -> Command {
+    chat_server_on("memory", listen)
+}
+
+pub fn chat_server_on(store: &str, listen: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
-    command.args(["--listen", listen]);
+    command.args(["--listen", listen, "--store", store]);
     command
 }
 
-/// Starts a server and waits until it is ready.
+/// Starts a server on memory and waits until it is ready.
 pub fn serve(address: SocketAddr) -> Process {
-    let server = Process::start(&mut chat_server(&address.to_string()));
-    server.output.wait_for("Stop:");
+    ready(&mut chat_server(&address.to_string()), address)
+}
+
+/// Starts a server that was told nothing about its store, in this folder, and waits until it is ready.
+pub fn serve_in(folder: &Path, address: SocketAddr) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+    command.args(["--listen", &address.to_string()]).current_dir(folder);
+    ready(&mut command, address)
+}
+
+pub fn ready(command: &mut Command, address: SocketAddr) -> Process {
+    let server = Process::start(command);
+    let end = Instant::now() + SOON;
+    while server.output.count("Stop:") == 0 {
+        assert!(Instant::now() < end, "it does not start: {:?}", server.notes.lines());
+        thread::sleep(Duration::from_millis(10));
+    }
     assert_eq!(get(address, "/readyz").0, 200);
     server
 }
 
 /// Starts a line client with its outbox in this folder.
 pub fn chat(name: &str, server: SocketAddr, folder: &Path) -> Process {
-    let mut command = Command::new(line_client());
+    let mut command = Command::new(example("chat"));
     command.args(["--as", name, "--server", &format!("ws://{server}/chat"), "--outbox"]);
     Process::start(command.arg(folder.join(name)))
 }
 
 /// Cargo names binaries to tests, but not examples: they are built beside them.
-fn line_client() -> PathBuf {
+pub fn example(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_chat-server")).parent().expect("a folder");
     let path = folder
         .join("examples")
-        .join(format!("chat{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.exists(), "build it first: cargo build --example chat");
+        .join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "build it first: cargo build --example {name}");
     path
 }
 

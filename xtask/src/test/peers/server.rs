@@ -28,7 +28,7 @@ impl Server {
         let file = File::create(log)?;
         let mut command = Command::new(binary);
         command
-            .args(["--listen", &address.to_string()])
+            .args(["--listen", &address.to_string(), "--store", "memory"])
             .stdout(file.try_clone()?)
             .stderr(file);
         let mut server = Server {

@@ -1,0 +1,89 @@
+//! chat-server on PostgreSQL: two of them on one database, and databases that cannot be used.
+
+use crate::process::{Process, chat, chat_server_on, free_address, ready};
+use crate::stores::{refused, run};
+use chat_testkit::postgres::PrivatePostgres;
+use std::net::SocketAddr;
+use std::path::Path;
+
+fn serve(url: &str, address: SocketAddr) -> Process {
+    ready(&mut chat_server_on(url, &address.to_string()), address)
+}
+
+fn come_in(name: &str, server: SocketAddr, folder: &Path) -> Process {
+    let client = chat(name, server, folder);
+    client.notes.wait_for("in Lobby");
+    client
+}
+
+#[test]
+fn two_servers_on_one_database_have_one_lobby_and_a_kill_of_either_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let postgres = PrivatePostgres::start().expect("PostgreSQL is on this machine");
+    let url = postgres.new_database("chat").expect("it answers");
+    let (here, there) = (free_address(), free_address());
+    let (mut first, second) = (serve(&url, here), serve(&url, there));
+    let said = second.output.wait_for("Store: postgres, ");
+    assert!(said.ends_with(&format!("127.0.0.1:{}/chat", postgres.port())), "{said}");
+    let (mut ana, mut ben) = (
+        come_in("ana", here, folder.path()),
+        come_in("ben", there, folder.path()),
+    );
+    ana.say("from here");
+    ben.output.wait_for("ana: from here");
+    ben.say("from there");
+    ana.output.wait_for("ben: from there");
+    first.kill();
+    ana.notes.wait_for("the connection is gone");
+    ben.say("while you were away");
+    ben.output.wait_for("ben: while you were away");
+    let _first = serve(&url, here);
+    ana.output.wait_for("ben: while you were away");
+    assert_eq!(ana.output.count("from here"), 1);
+    assert_eq!(ana.notes.count("the server has lost its memory"), 0);
+}
+
+#[test]
+fn a_database_that_cannot_be_used_gets_a_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let postgres = PrivatePostgres::start().expect("PostgreSQL is on this machine");
+    let url = postgres.new_database("chat").expect("it answers");
+    let at = format!("127.0.0.1:{}", postgres.port());
+    let sentence = |store: &str, wanted: &str| {
+        let said = refused(folder.path(), store);
+        assert!(said.contains(wanted) && said.contains(&at), "{said}");
+    };
+    sentence(
+        &format!("postgres://postgres:secret@{at}/chat"),
+        "correct user and password",
+    );
+    sentence(&url.replace("/chat", "/chta"), "has no such database");
+
+    let (code, output, notes) = run(folder.path(), &["migrate", "--store", &url]);
+    assert_eq!(code, Some(0), "{notes}");
+    assert!(output.contains(&format!("postgres, {at}/chat")), "{output}");
+    let (code, output, notes) = run(folder.path(), &["store", "reset-epoch", "--store", &url]);
+    assert_eq!(code, Some(0), "{notes}");
+    assert!(
+        output.contains("Old epoch: ") && output.contains("New epoch: "),
+        "{output}"
+    );
+    let later = "insert into chat_migrations (version, description, success, checksum, execution_time) \
+                 values (9999, 'later', true, '', 0)";
+    postgres.psql("chat", later).expect("the table is there");
+    sentence(&url, "the schema is at version 9999");
+
+    postgres.new_database("fast").expect("it answers");
+    let careless = "alter database fast set synchronous_commit = off";
+    postgres.psql("postgres", careless).expect("it answers");
+    let fast = url.replace("/chat", "/fast");
+    sentence(&fast, "synchronous_commit=off");
+    let (code, _, notes) = run(folder.path(), &["migrate", "--allow-data-loss", "--store", &fast]);
+    assert_eq!(code, Some(0), "{notes}");
+
+    postgres.freeze().expect("Linux");
+    sentence(&url, "cannot be reached: it does not answer");
+    postgres.thaw().expect("Linux");
+    postgres.stop().expect("it runs");
+    sentence(&url, "nobody listens there");
+}

@@ -1,6 +1,7 @@
 //! Stories over the real binaries: chat-server and the line client, started, killed and started again.
 
 mod line_clients;
+mod order_service;
 #[cfg(feature = "postgres-tests")]
 mod postgres;
 mod process;

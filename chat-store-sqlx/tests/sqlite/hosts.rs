@@ -1,6 +1,7 @@
 //! A host's own transactions, on its own pool.
 
 use crate::host::Host;
+use crate::load::{Load, Words};
 use chat_core::Store;
 use chat_core::command::Command;
 use chat_core::frame::Stored;
@@ -8,7 +9,9 @@ use chat_core::store::Actor;
 use chat_store_sqlx::{AppendError, SqliteStore};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Executor, Row, Sqlite, SqlitePool, Transaction};
+use std::time::Duration;
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 struct Shop {
     _directory: TempDir,
@@ -74,3 +77,22 @@ impl Host for Shop {
 }
 
 crate::host_stories!(shop());
+
+/// Longer than a statement waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_keeps_the_file_to_itself_costs_an_error_in_time_and_no_restart() {
+    let shop = shop().await;
+    let words = Words::on(&shop.store).await;
+    let groups = words.groups(10).await;
+    let transaction = shop.begin().await;
+    let load = Load::start(&words, &groups, 10);
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(load.acked(), 0);
+    assert_eq!(words.log(groups[0]).await.len(), 1, "others go on reading");
+    shop.commit(transaction).await;
+    load.goes_on(20).await;
+    let told = load.end().await;
+    let longest = told.in_vain.iter().map(|(waited, _)| *waited).max();
+    assert!(longest.unwrap_or_default() < Duration::from_secs(17), "{longest:?}");
+    words.holds(&groups, &told).await;
+}

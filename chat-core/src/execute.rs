@@ -127,12 +127,15 @@ impl Inner {
             return Ok(Err(wait));
         }
         let session = caller.session.as_ref();
-        let is_member = session.is_some_and(|session| session.is_member(send.conversation))
-            || self.in_time(self.is_member(send.conversation, Some(user))).await?;
-        Ok(match is_member {
-            true => self.rates.take_conversation(send.conversation),
-            false => Ok(()),
-        })
+        let is_known = session.is_some_and(|session| session.is_member(send.conversation))
+            || self.rates.was_member(send.conversation, user);
+        if !is_known {
+            if !self.in_time(self.is_member(send.conversation, Some(user))).await? {
+                return Ok(Ok(()));
+            }
+            self.rates.remember_member(send.conversation, user);
+        }
+        Ok(self.rates.take_conversation(send.conversation))
     }
 
     /// The host's word, then the engine's own rules about whom one may bring together.

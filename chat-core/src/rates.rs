@@ -15,6 +15,8 @@ pub(crate) struct Rates {
     users: DashMap<UserId, Budget>,
     conversations: DashMap<ConversationId, Budget>,
     openers: DashMap<UserId, Budget>,
+    /// Who was found to be a member lately; true until the next sweep.
+    members: DashMap<(ConversationId, UserId), bool>,
 }
 
 impl Rates {
@@ -26,6 +28,7 @@ impl Rates {
             users: DashMap::new(),
             conversations: DashMap::new(),
             openers: DashMap::new(),
+            members: DashMap::new(),
         }
     }
 
@@ -48,6 +51,16 @@ impl Rates {
             .take(1, now)
     }
 
+    /// Whether the user was a member a few seconds ago: enough to use up the conversation's rate, and for nothing else.
+    pub(crate) fn was_member(&self, conversation: ConversationId, user: &UserId) -> bool {
+        self.members.contains_key(&(conversation, user.clone()))
+    }
+
+    /// Remembers a member until the sweep after the next one.
+    pub(crate) fn remember_member(&self, conversation: ConversationId, user: &UserId) {
+        self.members.insert((conversation, user.clone()), true);
+    }
+
     /// Takes one new direct conversation's worth, or says when there is one.
     pub(crate) fn take_direct(&self, user: &UserId) -> Result<(), Duration> {
         let now = Instant::now().into_std();
@@ -65,5 +78,6 @@ impl Rates {
         self.users.retain(|_, budget| !budget.is_whole(now));
         self.conversations.retain(|_, budget| !budget.is_whole(now));
         self.openers.retain(|_, budget| !budget.is_whole(now));
+        self.members.retain(|_, is_fresh| std::mem::take(is_fresh));
     }
 }

@@ -1,22 +1,24 @@
 //! Appends that wait while a commit is under way go out together, in one transaction.
 //!
-//! A task commits, group after group, with no delay of its own: when nothing is under way, a lone append goes at once.
-//! The tasks belong to the store; they end when the last handle is gone and everything that waited is answered. A caller
+//! One task commits, group after group, with no delay of its own: when nothing is under way, a lone append goes at once.
+//! The task belongs to the store; it ends when the last handle is gone and everything that waited is answered. A caller
 //! who goes away cancels nothing.
 
 use crate::database::Answer;
 use chat_core::store::{Append, Appended, StoreError};
 use std::future::Future;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
 /// Batches that wait; beyond that callers wait for room.
 const WAITING_MAX: usize = 4_096;
 
 /// A group with so many items takes no further batch.
 const ITEMS_MAX: usize = 1_000;
+
+/// Between two rounds of which the first came to nothing.
+const HELD_PAUSE: Duration = Duration::from_millis(5);
 
 /// After so many rounds in which somebody else held its conversation, a batch goes alone.
 pub(crate) const ROUNDS_MAX: u32 = 3;
@@ -61,13 +63,10 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Starts the tasks that commit, one group each at a time.
-    pub fn start(commits: impl IntoIterator<Item = impl Commit>) -> Self {
+    /// Starts the task that commits.
+    pub fn start(commit: impl Commit) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for commit in commits {
-            tokio::spawn(run(commit, waiting.clone()));
-        }
+        tokio::spawn(run(commit, waiting));
         Self { jobs }
     }
 
@@ -93,44 +92,34 @@ impl Queue {
     }
 }
 
-async fn run(mut commit: impl Commit, waiting: Arc<Mutex<mpsc::Receiver<Job>>>) {
-    let mut group = Vec::new();
-    while take(&mut group, &waiting).await {
-        if !group.is_empty() {
+async fn run(mut commit: impl Commit, mut waiting: mpsc::Receiver<Job>) {
+    let mut group: Vec<Job> = Vec::new();
+    loop {
+        let mut next = match group.is_empty() {
+            true => waiting.recv().await,
+            false => waiting.try_recv().ok(),
+        };
+        if group.is_empty() && next.is_none() {
+            return;
+        }
+        let mut items: usize = group.iter().map(|job| job.batch.items.len()).sum();
+        while let Some(job) = next {
+            if job.patience().is_some() {
+                items += job.batch.items.len();
+                group.push(job);
+            } else {
+                job.answer(Err(late()));
+            }
+            next = (items < ITEMS_MAX).then(|| waiting.try_recv().ok()).flatten();
+        }
+        let asked = group.len();
+        if asked > 0 {
             group = commit.commit(group).await;
         }
-    }
-}
-
-/// Takes all that waits, up to the bound of a group; when the group is empty it waits for the first. Answers whether any
-/// may come.
-async fn take(group: &mut Vec<Job>, waiting: &Mutex<mpsc::Receiver<Job>>) -> bool {
-    let mut items: usize = group.iter().map(|job| job.batch.items.len()).sum();
-    if group.is_empty() {
-        // Whoever holds the lock waits for the first job; the other tasks wait for the lock.
-        let mut waiting = waiting.lock().await;
-        let Some(first) = waiting.recv().await else {
-            return false;
-        };
-        fill(group, first, &mut items, &mut waiting);
-    } else if let Ok(mut waiting) = waiting.try_lock()
-        && let Ok(first) = waiting.try_recv()
-    {
-        fill(group, first, &mut items, &mut waiting);
-    }
-    true
-}
-
-fn fill(group: &mut Vec<Job>, first: Job, items: &mut usize, waiting: &mut mpsc::Receiver<Job>) {
-    let mut next = Some(first);
-    while let Some(job) = next {
-        if job.patience().is_some() {
-            *items += job.batch.items.len();
-            group.push(job);
-        } else {
-            job.answer(Err(late()));
+        if asked > 0 && group.len() == asked {
+            // All of it is held elsewhere.
+            sleep(HELD_PAUSE).await;
         }
-        next = (*items < ITEMS_MAX).then(|| waiting.try_recv().ok()).flatten();
     }
 }
 

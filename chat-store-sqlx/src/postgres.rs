@@ -78,7 +78,7 @@ struct Shared {
     /// The first statement of a transaction: on a host's connection it brings our timeouts.
     begin_reading: String,
     begin_writing: String,
-    /// For the connections of the commit path, which are no pool's.
+    /// For the connection that commits, which is no pool's.
     options: PgConnectOptions,
 }
 
@@ -117,7 +117,7 @@ impl PostgresOptions {
         self
     }
 
-    /// Connects with a pool of its own, of at most 10 connections, and two more that commit.
+    /// Connects with a pool of its own, of at most 10 connections, and one more that commits.
     ///
     /// # Errors
     /// [`OpenError`]: the address is none, the server cannot be reached, or it is not durable.
@@ -132,7 +132,7 @@ impl PostgresOptions {
         self.open(pool, true, "").await
     }
 
-    /// On a host's own pool, which reads; two connections more, with the same options, commit.
+    /// On a host's own pool, which reads; one connection more, with the same options, commits.
     ///
     /// # Errors
     /// As [`connect`](PostgresOptions::connect).
@@ -153,7 +153,7 @@ impl PostgresOptions {
             owns_pool,
         });
         Ok(PostgresStore {
-            appends: Queue::start([Commit::new(shared.clone()), Commit::new(shared.clone())]),
+            appends: Queue::start(Commit::new(shared.clone())),
             shared,
         })
     }

@@ -179,7 +179,7 @@ impl SqliteOptions {
             lock,
         });
         Ok(SqliteStore {
-            appends: Queue::start([Commit(shared.clone())]),
+            appends: Queue::start(Commit(shared.clone())),
             shared,
         })
     }

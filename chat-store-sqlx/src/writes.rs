@@ -227,6 +227,17 @@ impl Writes {
     }
 }
 
+/// Nothing was written: the transaction is to be rolled back.
+#[derive(Debug, thiserror::Error)]
+#[error("a conversation has gone on since it was judged")]
+struct Stale;
+
+/// Whether another attempt will find the conversation as it is now.
+#[cfg(feature = "postgres")]
+pub(crate) fn is_stale(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_, Some(source)) if source.is::<Stale>())
+}
+
 impl MemberChange {
     fn is_mark(&self) -> bool {
         self.open.is_none() && self.role.is_none() && self.close.is_none()

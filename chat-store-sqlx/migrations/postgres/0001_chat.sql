@@ -22,10 +22,10 @@ CREATE TABLE chat_conversations (
     pair_high    text COLLATE "C",
     head_seq     bigint  NOT NULL,
     head_tag     bigint  NOT NULL,
-    changed      xid8    NOT NULL,
-    UNIQUE (pair_low, pair_high)
+    changed      xid8    NOT NULL
 ) WITH (fillfactor = 70);
 CREATE INDEX ON chat_conversations (changed);
+CREATE UNIQUE INDEX ON chat_conversations (pair_low, pair_high) WHERE pair_low IS NOT NULL;
 
 -- A log row says what changed, never content. `fingerprint` is 16 bytes in the form of a UUID.
 CREATE TABLE chat_log (

@@ -23,10 +23,10 @@ CREATE TABLE chat_conversations (
     pair_high    TEXT,
     head_seq     INTEGER  NOT NULL,
     head_tag     INTEGER  NOT NULL,
-    changed      INTEGER    NOT NULL,
-    UNIQUE (pair_low, pair_high)
+    changed      INTEGER    NOT NULL
 );
 CREATE INDEX chat_conversations_changed ON chat_conversations (changed);
+CREATE UNIQUE INDEX chat_conversations_pair ON chat_conversations (pair_low, pair_high) WHERE pair_low IS NOT NULL;
 
 -- A log row says what changed, never content. `fingerprint` is 16 bytes in the form of a UUID.
 CREATE TABLE chat_log (

@@ -16,22 +16,18 @@ use crate::rows::conversation;
 use crate::statements::ids;
 use chat_core::command::Command;
 use chat_core::id::ConversationId;
-use chat_core::store::{Append, Appended};
+use chat_core::store::{Append, Appended, StoreError};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// Batches that go alone at the same time, each on a connection of the pool.
 const ALONE_MAX: usize = 4;
 
 /// A batch that goes alone is tried so often when it was the victim of a deadlock or of another's commit.
 const ATTEMPTS: u32 = 3;
-
-/// When everything that waits is held elsewhere.
-const HELD_PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) struct Commit {
     shared: Arc<Shared>,
@@ -59,14 +55,11 @@ impl group::Commit for Commit {
                 held.extend(self.commit_group(group, way).await);
             }
         }
-        let (alone, mut next): (Vec<_>, Vec<_>) = held.into_iter().partition(|job| job.rounds >= ROUNDS_MAX);
+        held.iter_mut().for_each(|job| job.rounds += 1);
+        let (alone, next): (Vec<_>, Vec<_>) = held.into_iter().partition(|job| job.rounds >= ROUNDS_MAX);
         for job in alone {
             self.go_alone(job);
         }
-        if !next.is_empty() {
-            sleep(HELD_PAUSE).await;
-        }
-        next.iter_mut().for_each(|job| job.rounds += 1);
         next
     }
 }
@@ -87,27 +80,25 @@ fn is_messages(batch: &Append) -> bool {
 impl Commit {
     /// Answers the group; gives back what is held elsewhere.
     async fn commit_group(&mut self, group: Vec<Job>, way: Way) -> Vec<Job> {
-        let connection = match self.connection.take() {
-            Some(connection) => Ok(connection),
-            None => self.shared.connect().await,
-        };
-        let committed = match connection {
-            Ok(mut connection) => {
-                let mut session = self.shared.session(&mut connection);
-                let batches: Vec<_> = group.iter().map(|job| &job.batch).collect();
-                let committed = match way {
-                    Way::Messages => without_locks(&mut session, &batches).await,
-                    Way::Locked => with_locks(&mut session, &batches, Elsewhere::Skip).await,
-                };
-                if committed.is_ok() {
-                    self.connection = Some(connection);
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => match self.shared.connect().await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    answer_all(group, &error);
+                    return Vec::new();
                 }
-                committed
-            }
-            Err(error) => Err(error),
+            },
+        };
+        let mut session = self.shared.session(&mut connection);
+        let batches: Vec<_> = group.iter().map(|job| &job.batch).collect();
+        let committed = match way {
+            Way::Messages => without_locks(&mut session, &batches).await,
+            Way::Locked => with_locks(&mut session, &batches, Elsewhere::Skip).await,
         };
         match committed {
             Ok(answers) => {
+                self.connection = Some(connection);
                 let mut held = Vec::new();
                 for (job, answer) in group.into_iter().zip(answers) {
                     match answer {
@@ -115,17 +106,21 @@ impl Commit {
                         None => held.push(job),
                     }
                 }
-                held
+                return held;
             }
-            // Rolled back, or nobody knows. Each goes once more alone: what is stored answers again.
+            // Rolled back by the server, which is there.
+            Err(error) if refusal_of_server(&error).is_some() => {
+                tracing::warn!(%error, batches = group.len(), "a group was rolled back: each batch goes alone");
+                self.connection = Some(connection);
+                group.into_iter().for_each(|job| self.go_alone(job));
+            }
+            // Nobody knows.
             Err(error) => {
-                tracing::warn!(%error, batches = group.len(), "a group was not committed: each batch is tried alone");
-                for job in group {
-                    self.go_alone(job);
-                }
-                Vec::new()
+                tracing::warn!(%error, batches = group.len(), "the outcome of a group is unknown: it is looked up");
+                self.settle(group);
             }
         }
+        Vec::new()
     }
 
     /// Commits one batch beside the groups.
@@ -140,6 +135,31 @@ impl Commit {
             job.answer(answer.unwrap_or_else(|_| Err(group::late())));
         });
     }
+
+    /// Settles a group of which nobody knows: judged once more under its locks, what is stored answers again.
+    fn settle(&self, group: Vec<Job>) {
+        let (shared, alone) = (self.shared.clone(), self.alone.clone());
+        tokio::spawn(async move {
+            let _turn = alone.acquire().await;
+            let batches: Vec<_> = group.iter().map(|job| &job.batch).collect();
+            let settled = async { with_locks(&mut shared.read_once().await?, &batches, Elsewhere::Wait).await };
+            match settled.await {
+                Ok(answers) => {
+                    for (job, answer) in group.into_iter().zip(answers) {
+                        job.answer(answer.ok_or_else(group::no_answer));
+                    }
+                }
+                Err(error) => answer_all(group, &error),
+            }
+        });
+    }
+}
+
+fn answer_all(group: Vec<Job>, error: &StoreError) {
+    tracing::warn!(%error, batches = group.len(), "nothing is known of these batches");
+    for job in group {
+        job.answer(Err(StoreError::unavailable(error.to_string())));
+    }
 }
 
 async fn alone_in(shared: &Shared, batch: &Append) -> Answer<Appended> {
@@ -148,11 +168,64 @@ async fn alone_in(shared: &Shared, batch: &Append) -> Answer<Appended> {
         let mut session = shared.read_once().await?;
         match with_locks(&mut session, &[batch], Elsewhere::Wait).await {
             Ok(mut answers) => return answers.pop().flatten().ok_or_else(group::no_answer),
-            Err(error) if attempt < ATTEMPTS => tracing::debug!(%error, "a batch alone was not committed"),
+            Err(error) if attempt < ATTEMPTS && is_race(&error) => {
+                tracing::debug!(%error, "a batch alone met another transaction");
+                attempt += 1;
+            }
+            Err(error) if batch.items.len() > 1 && refusal_of_server(&error).is_some() => {
+                return one_by_one(shared, batch).await;
+            }
             Err(error) => return Err(error),
         }
-        attempt += 1;
     }
+}
+
+/// One item may be what the server refuses; the others shall not suffer for it.
+async fn one_by_one(shared: &Shared, batch: &Append) -> Answer<Appended> {
+    let mut all: Answer<Option<Appended>> = Ok(None);
+    for item in &batch.items {
+        let one = Append {
+            items: vec![item.clone()],
+            ..*batch
+        };
+        let done = Box::pin(alone_in(shared, &one)).await;
+        all = match (all, done) {
+            (Ok(Some(mut before)), Ok(done)) => {
+                before.outcomes.extend(done.outcomes);
+                Ok(Some(Appended {
+                    outcomes: before.outcomes,
+                    ..done
+                }))
+            }
+            (Ok(None), Ok(done)) => Ok(Some(done)),
+            // The rest is tried all the same; a client that asks again finds what is stored.
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+    }
+    all?.ok_or_else(group::no_answer)
+}
+
+/// The code with which the server rolled back, in the terms of SQLSTATE.
+fn refusal_of_server(error: &StoreError) -> Option<String> {
+    let StoreError::Unavailable(_, Some(source)) = error else {
+        return None;
+    };
+    match source.downcast_ref::<sqlx::Error>()? {
+        sqlx::Error::Database(refusal) => {
+            // What says that the server ends is no answer about the statement.
+            refusal
+                .code()
+                .map(|code| code.into_owned())
+                .filter(|code| !code.starts_with("57P"))
+        }
+        _ => None,
+    }
+}
+
+/// A deadlock, or somebody who made the same, went on in between, or holds the conversation for long.
+fn is_race(error: &StoreError) -> bool {
+    let code = refusal_of_server(error);
+    matches!(code.as_deref(), Some("40P01" | "40001" | "23505" | "55P03")) || crate::writes::is_stale(error)
 }
 
 /// Judges messages by one look, and writes what is still true; `None` for a batch that has to look again.

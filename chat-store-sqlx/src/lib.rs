@@ -12,7 +12,7 @@
 //! Features: `sqlite` (with SQLite compiled in), `sqlite-unbundled` (the system's), `postgres`.
 #![forbid(unsafe_code)]
 #![cfg_attr(
-    not(any(feature = "sqlite-unbundled", feature = "postgres")),
+    not(all(feature = "sqlite-unbundled", feature = "postgres")),
     allow(dead_code, unused)
 )]
 

@@ -72,7 +72,6 @@ pub(crate) struct ReactionKey {
 }
 
 /// Whom the judge has to know of: an id and a user in a conversation.
-#[derive(Serialize)]
 pub(crate) struct Asked<'a> {
     pub conversation: ConversationId,
     pub id: Option<CommandId>,
@@ -378,7 +377,12 @@ pub(crate) async fn basis(database: &mut impl Database, asked: &[Asked<'_>]) -> 
          LEFT JOIN chat_log l ON l.conversation = j.conversation AND l.id = j.id \
          LEFT JOIN chat_members m ON m.conversation = j.conversation AND m.user_id = j.user_id"
     );
-    let rows = database.fetch(statement, &[list(asked)?]).await?;
+    let argument = crate::database::Argument::Asked(
+        asked.iter().map(|a| *a.conversation.as_uuid()).collect(),
+        asked.iter().map(|a| a.id.map(|id| *id.as_uuid())).collect(),
+        asked.iter().map(|a| a.user_id.map(ToString::to_string)).collect(),
+    );
+    let rows = database.fetch(statement, &[argument]).await?;
     let first = rows.first().ok_or_else(no_identity)?;
     let at = match database.at() {
         Some(at) => at,

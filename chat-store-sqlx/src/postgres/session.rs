@@ -98,6 +98,9 @@ fn bound<'q>(query: Prepared<'q>, arguments: &[Argument<'_>]) -> Prepared<'q> {
         Argument::Text(text) => query.bind((*text).to_owned()),
         Argument::MaybeText(text) => query.bind(text.map(str::to_owned)),
         Argument::Json(json) => query.bind(json.clone()),
+        Argument::Asked(conversations, ids, users) => {
+            query.bind(conversations.clone()).bind(ids.clone()).bind(users.clone())
+        }
         Argument::Ids(ids) => query.bind(ids.clone()),
         Argument::Names(names) => query.bind(names.clone()),
     })

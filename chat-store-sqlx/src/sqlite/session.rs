@@ -64,6 +64,13 @@ fn bound<'q>(query: Prepared<'q>, arguments: &[Argument<'_>]) -> Prepared<'q> {
         Argument::Text(text) => query.bind((*text).to_owned()),
         Argument::MaybeText(text) => query.bind(text.map(str::to_owned)),
         Argument::Json(json) => query.bind(json.clone()),
+        Argument::Asked(conversations, ids, users) => {
+            let asked = conversations.iter().zip(ids).zip(users);
+            let objects = asked.map(|((conversation, id), user_id)| {
+                serde_json::json!({ "conversation": conversation, "id": id, "user_id": user_id })
+            });
+            query.bind(serde_json::Value::from_iter(objects).to_string())
+        }
         Argument::Ids(ids) => query.bind(objects(ids.iter().map(Uuid::to_string))),
         Argument::Names(names) => query.bind(objects(names.iter().map(String::as_str))),
     })

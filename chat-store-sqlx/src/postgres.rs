@@ -40,11 +40,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The oldest server that has what the statements say (`xid8`).
 const SERVER_VERSION_MIN: i32 = 130_000;
 
-/// What a session of ours allows: nothing of it waits for ever.
-const SESSION: [(&str, &str); 3] = [
+/// What a session of ours allows: nothing of it waits for ever. And how it plans: every statement finds its rows by key,
+/// also when the plan was made while the tables were still empty, and is too short to be compiled.
+const SESSION: [(&str, &str); 6] = [
     ("statement_timeout", "5s"),
     ("lock_timeout", "2s"),
     ("idle_in_transaction_session_timeout", "10s"),
+    ("enable_seqscan", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
 ];
 
 /// A store in PostgreSQL 13 or newer, for any number of nodes; a cheap handle, clones of which share everything.
@@ -75,7 +79,9 @@ struct Shared {
     pool: PgPool,
     /// Not the host's.
     owns_pool: bool,
-    /// The first statement of a transaction: on a host's connection it brings our timeouts.
+    /// Whether its connections are as their host made them.
+    is_hosts: bool,
+    /// The first statement of a transaction: on a host's connection it brings what our sessions have.
     begin_reading: String,
     begin_writing: String,
     /// For the connection that commits, which is no pool's.
@@ -146,6 +152,7 @@ impl PostgresOptions {
         let shared = Arc::new(Shared {
             statements: Statements::new(POSTGRES, self.schema.as_deref(), self.prefix.as_deref())?,
             schema: self.schema.clone(),
+            is_hosts: !set.is_empty(),
             begin_reading: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{set}"),
             begin_writing: format!("BEGIN ISOLATION LEVEL READ COMMITTED{set}"),
             options: (*pool.connect_options()).clone().options(SESSION),
@@ -379,6 +386,14 @@ impl Shared {
     /// For one statement.
     async fn read_once(&self) -> Answer<Session<Held>> {
         Ok(self.session(Held::new(answered(self.pool.acquire().await)?)))
+    }
+
+    /// For one statement that reads; on a host's connection it takes a transaction to bring what our sessions have.
+    async fn look(&self) -> Answer<Session<Held>> {
+        match self.is_hosts {
+            true => self.read().await,
+            false => self.read_once().await,
+        }
     }
 
     /// A snapshot: everything that is read in it is of one moment.

@@ -372,7 +372,7 @@ impl Shared {
     }
 
     /// For one statement.
-    async fn read_once(&self) -> Answer<Session<PoolConnection<Sqlite>>> {
+    async fn look(&self) -> Answer<Session<PoolConnection<Sqlite>>> {
         self.check_file()?;
         Ok(self.session(answered(self.readers.acquire().await)?))
     }

@@ -68,7 +68,7 @@ pub(crate) async fn append_in(
     }
 }
 
-/// Implements the door; the type brings `shared` with `read`, `read_once` and `write`, `queued`, and `begin_use`.
+/// Implements the door; the type brings `shared` with `read`, `look` and `write`, `queued`, and `begin_use`.
 macro_rules! implement {
     ($store:ty, $name:literal) => {
         #[async_trait::async_trait]
@@ -79,7 +79,7 @@ macro_rules! implement {
 
             async fn identity(&self) -> Result<StoreIdentity, StoreError> {
                 self.begin_use().await.map_err($crate::error::unusable)?;
-                $crate::identity::identity(&mut self.shared.read_once().await?).await
+                $crate::identity::identity(&mut self.shared.look().await?).await
             }
 
             async fn append(&self, batch: Append) -> Result<Appended, StoreError> {
@@ -91,7 +91,7 @@ macro_rules! implement {
                 conversation: ConversationId,
                 id: CommandId,
             ) -> Result<Read<Option<Prior>>, StoreError> {
-                statements::prior(&mut self.shared.read_once().await?, conversation, id).await
+                statements::prior(&mut self.shared.look().await?, conversation, id).await
             }
 
             async fn log(&self, query: LogQuery) -> Result<Read<LogRead>, StoreError> {
@@ -107,7 +107,7 @@ macro_rules! implement {
                 user: &UserId,
                 changed_after: Option<Revision>,
             ) -> Result<Read<Memberships>, StoreError> {
-                statements::memberships(&mut self.shared.read_once().await?, user, changed_after).await
+                statements::memberships(&mut self.shared.look().await?, user, changed_after).await
             }
 
             async fn entries(
@@ -174,7 +174,7 @@ macro_rules! implement {
             }
 
             async fn heads(&self, conversations: &[ConversationId]) -> Result<Read<Vec<Head>>, StoreError> {
-                statements::heads(&mut self.shared.read_once().await?, conversations).await
+                statements::heads(&mut self.shared.look().await?, conversations).await
             }
 
             async fn heads_changed_since(
@@ -208,7 +208,7 @@ macro_rules! implement {
             }
 
             async fn sharing(&self, user: &UserId, others: &[UserId]) -> Result<Vec<UserId>, StoreError> {
-                statements::sharing(&mut self.shared.read_once().await?, user, others).await
+                statements::sharing(&mut self.shared.look().await?, user, others).await
             }
         }
     };

@@ -94,7 +94,7 @@ impl Commit {
         let batches: Vec<_> = group.iter().map(|job| &job.batch).collect();
         let committed = match way {
             Way::Messages => without_locks(&mut session, &batches).await,
-            Way::Locked => with_locks(&mut session, &batches, Elsewhere::Skip).await,
+            Way::Locked => with_locks(&self.shared, &mut session, &batches, Elsewhere::Skip).await,
         };
         match committed {
             Ok(answers) => {
@@ -142,7 +142,8 @@ impl Commit {
         tokio::spawn(async move {
             let _turn = alone.acquire().await;
             let batches: Vec<_> = group.iter().map(|job| &job.batch).collect();
-            let settled = async { with_locks(&mut shared.read_once().await?, &batches, Elsewhere::Wait).await };
+            let settled =
+                async { with_locks(&shared, &mut shared.read_once().await?, &batches, Elsewhere::Wait).await };
             match settled.await {
                 Ok(answers) => {
                     for (job, answer) in group.into_iter().zip(answers) {
@@ -166,7 +167,7 @@ async fn alone_in(shared: &Shared, batch: &Append) -> Answer<Appended> {
     let mut attempt = 1;
     loop {
         let mut session = shared.read_once().await?;
-        match with_locks(&mut session, &[batch], Elsewhere::Wait).await {
+        match with_locks(shared, &mut session, &[batch], Elsewhere::Wait).await {
             Ok(mut answers) => return answers.pop().flatten().ok_or_else(group::no_answer),
             Err(error) if attempt < ATTEMPTS && is_race(&error) => {
                 tracing::debug!(%error, "a batch alone met another transaction");
@@ -251,11 +252,12 @@ enum Elsewhere {
 
 /// Judges and writes under the locks of the conversations; `None` for a batch whose conversation is held elsewhere.
 async fn with_locks<C: Hold>(
+    shared: &Shared,
     session: &mut Session<C>,
     batches: &[&Append],
     elsewhere: Elsewhere,
 ) -> Answer<Vec<Option<Appended>>> {
-    session.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    session.run(&shared.begin_writing).await?;
     let done = judge_under_locks(session, batches, elsewhere).await;
     match &done {
         Ok(_) => session.run("COMMIT").await?,

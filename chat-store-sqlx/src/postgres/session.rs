@@ -29,8 +29,10 @@ impl<C: Hold> Session<C> {
     }
 
     /// A statement without an answer that matters.
-    pub async fn run(&mut self, statement: &'static str) -> Answer<()> {
+    pub async fn run(&mut self, statement: &str) -> Answer<()> {
         self.connection.awaits_answer(true);
+        // Written in this crate, or from settings that are.
+        let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()));
         in_time((&mut *self.connection).execute(statement)).await?;
         self.connection.awaits_answer(false);
         Ok(())

@@ -1,7 +1,8 @@
-//! A clock that goes on only when told.
+//! A clock that goes on only when told, and time that stands while threads work.
 
 use chat_core::Clock;
 use chat_core::id::Timestamp;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,4 +35,18 @@ impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
     }
+}
+
+/// Does work that threads do, with paused time standing meanwhile.
+///
+/// To a runtime with paused time such work looks as if nothing was to be done: it would go on to the next deadline.
+pub async fn time_stands_during<T>(work: impl Future<Output = T>) -> T {
+    // Time does not go on by itself as long as a blocking task runs.
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    tokio::task::spawn_blocking(move || {
+        let _ = is_done.recv();
+    });
+    let answer = work.await;
+    drop(done);
+    answer
 }

@@ -1,5 +1,6 @@
 //! A store that goes wrong when told: before the effect, after it, late, or not at all.
 
+use crate::clock::time_stands_during;
 use crate::random::Random;
 use async_trait::async_trait;
 use chat_core::Store;
@@ -14,6 +15,7 @@ use chat_core::store::{
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -105,6 +107,7 @@ struct Plan {
     failures: u64,
     /// Which store answers instead of the first.
     replaced: Option<Arc<dyn Store>>,
+    time_stands: bool,
 }
 
 impl fmt::Debug for Plan {
@@ -128,6 +131,7 @@ impl StoreFaults {
             next: VecDeque::new(),
             failures: 0,
             replaced: None,
+            time_stands: false,
         };
         Self {
             plan: Arc::new(Mutex::new(plan)),
@@ -189,6 +193,19 @@ impl StoreFaults {
     /// How many calls failed so far.
     pub fn failures(&self) -> u64 {
         self.lock().failures
+    }
+
+    /// Lets paused time stand while the store works: one whose work is done by threads looks idle to the runtime, which
+    /// would let time go on to the next deadline.
+    pub fn set_time_stands(&self, stands: bool) {
+        self.lock().time_stands = stands;
+    }
+
+    async fn as_time_stands<T>(&self, work: impl Future<Output = T>) -> T {
+        if !self.lock().time_stands {
+            return work.await;
+        }
+        time_stands_during(work).await
     }
 
     fn lock(&self) -> MutexGuard<'_, Plan> {
@@ -270,7 +287,7 @@ macro_rules! through {
     ($self:ident, $call:ident, $method:ident($($argument:expr),*)) => {{
         let fate = $self.faults.before(Call::$call).await?;
         let inner = $self.inner();
-        fate.after(inner.$method($($argument),*).await).await
+        fate.after($self.faults.as_time_stands(inner.$method($($argument),*)).await).await
     }};
 }
 

@@ -1,6 +1,6 @@
 //! The simulator: whole nodes and whole clients on one thread with paused time, and everything that may go wrong.
 //!
-//! Nothing here re-implements the engine. Two or three production engines share one memory store, each behind a store
+//! Nothing here re-implements the engine. Two or three production engines share one store, in memory unless told, each behind one
 //! that fails as it is told and a backplane that loses; production clients reach them over the in-process transport,
 //! and chat. A seed decides who there is, what they do, what goes wrong, and every id: one seed is one history. When
 //! the time of faults is over everything is healed, and once it is quiet the [`Invariant`]s must hold.
@@ -24,8 +24,11 @@ mod world;
 
 pub use recorder::{Invariant, Violation};
 
+use chat_core::{Clock, Store};
+use chat_store_memory::MemoryStore;
 use recorder::Recorder;
 use std::future::Future;
+use std::sync::Arc;
 use world::World;
 
 /// What a run of one seed came to.
@@ -71,11 +74,34 @@ pub struct Counts {
     pub simulated_ms: u64,
 }
 
-/// Runs one seed from an empty store to the judgement.
+/// Makes the empty store of a world.
+pub trait MakeStore: Send {
+    /// A store whose clock is the world's; the seed is for whatever it draws.
+    fn make(self, clock: Arc<dyn Clock>, seed: u64) -> impl Future<Output = Arc<dyn Store>>;
+}
+
+struct Memory;
+
+impl MakeStore for Memory {
+    async fn make(self, clock: Arc<dyn Clock>, seed: u64) -> Arc<dyn Store> {
+        Arc::new(MemoryStore::builder().with_clock(clock).with_seed(seed).build())
+    }
+}
+
+/// Runs one seed from an empty store in memory to the judgement.
 pub fn run(seed: u64, trace: bool) -> Run {
+    run_on(Memory, seed, trace)
+}
+
+/// Runs one seed on another store.
+///
+/// One whose work is done by threads goes into a [`FailingStore`](crate::FailingStore) that lets time
+/// [stand](crate::StoreFaults::set_time_stands) meanwhile. The order in which its answers come is the machine's: a seed
+/// is then one world, but not one history.
+pub fn run_on(make: impl MakeStore, seed: u64, trace: bool) -> Run {
     on_paused_time(async move {
         let recorder = Recorder::new(trace);
-        let world = World::start(seed, recorder.clone()).await;
+        let world = World::start(seed, recorder.clone(), make).await;
         let counts = world.play().await;
         recorder.into_run(seed, counts)
     })

@@ -15,6 +15,7 @@ mod opening;
 mod restored;
 #[path = "../common/schema.rs"]
 mod schema;
+mod simulated;
 
 use chat_core::Store;
 use chat_store_sqlx::{SqliteOptions, SqliteStore};

@@ -8,11 +8,11 @@ use crate::random::Random;
 use crate::transport::InProcessConnector;
 use crate::transport::in_process;
 use async_trait::async_trait;
+use chat_core::Store;
 use chat_core::command::{Command, MessageSend};
 use chat_core::engine::Engine;
 use chat_core::hooks::{AuthRequest, Authority, Guests, Hooks, Identity, Refused};
 use chat_core::id::UserId;
-use chat_store_memory::MemoryStore;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) struct Fleet {
     pub nodes: Vec<Node>,
     pub hub: Hub,
     pub hooks: SlowHooks,
-    store: MemoryStore,
+    store: Arc<dyn Store>,
     limits: chat_core::Limits,
     recorder: Recorder,
     random: Mutex<Random>,
@@ -59,7 +59,7 @@ impl Node {
 }
 
 impl Fleet {
-    pub fn new(plan: &Plan, store: MemoryStore, recorder: Recorder, random: &mut Random) -> Self {
+    pub fn new(plan: &Plan, store: Arc<dyn Store>, recorder: Recorder, random: &mut Random) -> Self {
         let nodes = (0..plan.nodes).map(|_| Node {
             place: in_process().1,
             running: Mutex::new(None),
@@ -88,7 +88,7 @@ impl Fleet {
                 let mut random = self.random.lock().expect("no panic while the lock is held");
                 (random.bits(), random.bits())
             };
-            let store = FailingStore::new(Arc::new(self.store.clone()), chance);
+            let store = FailingStore::new(self.store.clone(), chance);
             let faults = store.faults();
             let built = Engine::builder()
                 .store(store)

@@ -7,7 +7,6 @@ use chat_core::frame::LogItem;
 use chat_core::id::{ConversationId, MessageId, Position, Seq, Timestamp, UserId};
 use chat_core::message::Message;
 use chat_core::store::{HistoryQuery, Horizon, LogQuery, LogRead, Window};
-use chat_store_memory::MemoryStore;
 use std::collections::BTreeMap;
 
 pub(super) struct Truth {
@@ -54,9 +53,9 @@ impl Log {
 
 impl Truth {
     /// Reads everything that the store has come to hold since the beginning.
-    pub async fn read(store: &MemoryStore, beginning: &Horizon, users: &[UserId]) -> Self {
+    pub async fn read(store: &dyn Store, beginning: &Horizon, users: &[UserId]) -> Self {
         let changes = store.heads_changed_since(Some(beginning), usize::MAX).await;
-        let changes = changes.expect("a store in memory answers").value;
+        let changes = changes.expect("a store that is left alone answers").value;
         let mut logs = BTreeMap::new();
         for head in changes.heads {
             logs.insert(head.conversation, read_log(store, head.conversation).await);
@@ -64,7 +63,11 @@ impl Truth {
         let mut inboxes = BTreeMap::new();
         for user in users {
             let page = store.inbox(user, None, usize::MAX, usize::MAX).await;
-            let entries = page.expect("a store in memory answers").value.entries.into_iter();
+            let entries = page
+                .expect("a store that is left alone answers")
+                .value
+                .entries
+                .into_iter();
             let entries = entries.map(|entry| (entry.conversation.id, entry)).collect();
             inboxes.insert(user.clone(), entries);
         }
@@ -72,7 +75,7 @@ impl Truth {
     }
 }
 
-async fn read_log(store: &MemoryStore, conversation: ConversationId) -> Log {
+async fn read_log(store: &dyn Store, conversation: ConversationId) -> Log {
     let everything = LogQuery {
         conversation,
         viewer: None,
@@ -100,7 +103,7 @@ async fn read_log(store: &MemoryStore, conversation: ConversationId) -> Log {
             bytes: usize::MAX,
         })
         .await
-        .expect("a store in memory answers");
+        .expect("a store that is left alone answers");
     let messages = messages.value.into_iter().flat_map(|page| page.messages);
     let shows_all = matches!(
         events.first().map(|event| &event.kind),

@@ -1,6 +1,5 @@
 //! One seed's world, from the first conversation to the judgement.
 
-use super::Counts;
 use super::chaos::Chaos;
 use super::device::{Device, Seat};
 use super::fleet::Fleet;
@@ -11,13 +10,13 @@ use super::recorder::{Invariant, Recorder, Short};
 use super::truth::Truth;
 use super::wire::Network;
 use super::workload::Stage;
+use super::{Counts, MakeStore};
 use crate::random::Random;
 use chat_client::Status;
 use chat_core::conversation::Marks;
 use chat_core::id::{ConversationId, Seq, UserId};
 use chat_core::store::{Horizon, ListQuery};
 use chat_core::{Clock, Store};
-use chat_store_memory::MemoryStore;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,7 +34,7 @@ pub(super) struct World {
     plan: Arc<Plan>,
     recorder: Recorder,
     random: Random,
-    store: MemoryStore,
+    store: Arc<dyn Store>,
     beginning: Horizon,
     stage: Stage,
     network: Network,
@@ -43,17 +42,14 @@ pub(super) struct World {
 }
 
 impl World {
-    pub async fn start(seed: u64, recorder: Recorder) -> Self {
+    pub async fn start(seed: u64, recorder: Recorder, make: impl MakeStore) -> Self {
         let mut random = Random::new(seed);
         let plan = Arc::new(Plan::of(&mut random));
         recorder.note(format_args!("plan {plan:?}"));
         let clock: Arc<dyn Clock> = Arc::new(recorder.clone());
-        let store = MemoryStore::builder()
-            .with_clock(clock)
-            .with_seed(random.bits())
-            .build();
+        let store = make.make(clock, random.bits()).await;
         let beginning = store.heads_changed_since(None, 1).await;
-        let beginning = beginning.expect("a store in memory answers").value.horizon;
+        let beginning = beginning.expect("a store that is left alone answers").value.horizon;
         let fleet = Arc::new(Fleet::new(&plan, store.clone(), recorder.clone(), &mut random));
         for index in 0..fleet.nodes.len() {
             fleet.start(index).await;
@@ -99,7 +95,7 @@ impl World {
         self.stage.found(&self.devices, &mut self.random).await;
         self.turmoil().await;
         self.come_to_rest().await;
-        let truth = Truth::read(&self.store, &self.beginning, &self.plan.users).await;
+        let truth = Truth::read(&*self.store, &self.beginning, &self.plan.users).await;
         self.note_end(&truth);
         let judgement = Judgement {
             recorder: &self.recorder,
@@ -191,7 +187,7 @@ fn restless(device: &Device) -> Option<String> {
 }
 
 /// Looks at the store's marks again and again: they only grow while a membership lasts.
-async fn watch_marks(store: MemoryStore, ledger: Ledger, recorder: Recorder) {
+async fn watch_marks(store: Arc<dyn Store>, ledger: Ledger, recorder: Recorder) {
     let mut before: BTreeMap<(ConversationId, UserId), (Seq, Marks)> = BTreeMap::new();
     loop {
         sleep(Duration::from_millis(500)).await;
@@ -208,13 +204,18 @@ async fn watch_marks(store: MemoryStore, ledger: Ledger, recorder: Recorder) {
             let (Some(members), Some(marks)) = (members, marks) else {
                 continue;
             };
-            for (member, marks) in members.members.into_iter().zip(marks.marks) {
-                let key = (conversation, marks.user.clone());
-                let (read, delivered) = (marks.read, marks.delivered);
-                let Some((joined, old)) = before.insert(key, (member.joined, marks)) else {
+            let mut joined: BTreeMap<_, _> = members.members.into_iter().map(|m| (m.user, m.joined)).collect();
+            for marks in marks.marks {
+                // Who came between the two reads is looked at the next time.
+                let Some(joined_now) = joined.remove(&marks.user) else {
                     continue;
                 };
-                if joined == member.joined && (read < old.read || delivered < old.delivered) {
+                let key = (conversation, marks.user.clone());
+                let (read, delivered) = (marks.read, marks.delivered);
+                let Some((joined_then, old)) = before.insert(key, (joined_now, marks)) else {
+                    continue;
+                };
+                if joined_then == joined_now && (read < old.read || delivered < old.delivered) {
                     let what = format!(
                         "{} {}: from {}/{} to {read}/{delivered} in the store",
                         old.user,

@@ -63,6 +63,9 @@ pub(super) async fn measure(options: &Options, place: &Place) -> Result<Vec<Row>
     let plain = Plain::create(place, "plain").await?.map(Arc::new);
     let ours = Arc::new(Ours::open(place, "ours").await?);
     ours.populate(&Load::ALL).await?;
+    figures::progress("writes: the tables grow");
+    // What is planned for an empty table is not what is planned for one in use.
+    drive::measure(&ours, Load::Spread, &numbers, options.time(), place).await?;
     let mut filled = 0;
     let mut rounds = Vec::new();
     for number in 0..options.rounds() {
@@ -70,6 +73,7 @@ pub(super) async fn measure(options: &Options, place: &Place) -> Result<Vec<Row>
         if let Some(plain) = &plain {
             filled = level(&ours, plain, filled).await?;
         }
+        place.settle(&["ours", "plain"]).await?;
         let mut turns = turns(options.store);
         if number % 2 == 1 {
             // So that none always has the moment after another.

@@ -138,9 +138,13 @@ async fn measure(options: &Options) -> Result<Report, Failure> {
     if options.part != Some(Part::Writes) {
         rows.extend(reads::measure(options, &place).await?);
     }
-    let (store, rounds, seconds) = (options.store, options.rounds(), options.time().as_secs());
+    let (rounds, seconds) = (options.rounds(), options.time().as_secs());
+    let of_writes = match options.part {
+        Some(Part::Reads) => String::new(),
+        Some(Part::Writes) | None => format!(": writes are medians of {rounds} rounds of {seconds} s"),
+    };
     Ok(Report {
-        title: format!("append on {store:?}: writes are medians of {rounds} rounds of {seconds} s"),
+        title: format!("append on {:?}{of_writes}", options.store),
         notes,
         rows,
     })

@@ -92,19 +92,17 @@ impl<C: Hold> Database for Session<C> {
     }
 }
 
-fn bound<'q>(query: Prepared<'q>, arguments: &[Argument<'_>]) -> Prepared<'q> {
+fn bound<'q>(query: Prepared<'q>, arguments: &'q [Argument<'_>]) -> Prepared<'q> {
     arguments.iter().fold(query, |query, argument| match argument {
         Argument::Id(id) => query.bind(*id),
         Argument::Number(number) => query.bind(int(*number)),
         Argument::Flag(flag) => query.bind(*flag),
-        Argument::Text(text) => query.bind((*text).to_owned()),
-        Argument::MaybeText(text) => query.bind(text.map(str::to_owned)),
-        Argument::Json(json) => query.bind(json.clone()),
-        Argument::Asked(conversations, ids, users) => {
-            query.bind(conversations.clone()).bind(ids.clone()).bind(users.clone())
-        }
-        Argument::Ids(ids) => query.bind(ids.clone()),
-        Argument::Names(names) => query.bind(names.clone()),
+        Argument::Text(text) => query.bind(*text),
+        Argument::MaybeText(text) => query.bind(*text),
+        Argument::Json(json) => query.bind(json),
+        Argument::Asked(conversations, ids, users) => query.bind(conversations).bind(ids).bind(users),
+        Argument::Ids(ids) => query.bind(ids),
+        Argument::Names(names) => query.bind(names),
     })
 }
 

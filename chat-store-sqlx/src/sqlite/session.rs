@@ -56,14 +56,14 @@ impl<C: DerefMut<Target = SqliteConnection> + Send> Database for Session<C> {
 
 type Prepared<'q> = Query<'q, Sqlite, SqliteArguments>;
 
-fn bound<'q>(query: Prepared<'q>, arguments: &[Argument<'_>]) -> Prepared<'q> {
+fn bound<'q>(query: Prepared<'q>, arguments: &'q [Argument<'_>]) -> Prepared<'q> {
     arguments.iter().fold(query, |query, argument| match argument {
         Argument::Id(id) => query.bind(id.to_string()),
         Argument::Number(number) => query.bind(int(*number)),
         Argument::Flag(flag) => query.bind(*flag),
-        Argument::Text(text) => query.bind((*text).to_owned()),
-        Argument::MaybeText(text) => query.bind(text.map(str::to_owned)),
-        Argument::Json(json) => query.bind(json.clone()),
+        Argument::Text(text) => query.bind(*text),
+        Argument::MaybeText(text) => query.bind(*text),
+        Argument::Json(json) => query.bind(json),
         Argument::Asked(conversations, ids, users) => {
             let asked = conversations.iter().zip(ids).zip(users);
             let objects = asked.map(|((conversation, id), user_id)| {

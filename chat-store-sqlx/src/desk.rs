@@ -2,12 +2,14 @@
 //! so that each item sees those before it and each row is written once.
 
 use crate::database::{Answer, Database};
-use crate::rows::{Membership, Place};
-use crate::statements::{self, Asked, ReactionKey};
+use crate::known::Known;
+use crate::rows::{Members, Membership, Place};
+use crate::statements::{self, Asked, Basis, ReactionKey};
 use crate::writes::{MemberChange, Writes};
 use chat_core::conversation::{
     Change, Conversation, Current, Facts, LogKind, LogRow, Role, Touches, Verdict, Write, judge, render, touches,
 };
+use chat_core::event::EventKind;
 use chat_core::id::{CommandId, ConversationId, Epoch, MessageId, Position, Revision, Seq, Timestamp, UserId};
 use chat_core::message::{Message, Reaction};
 use chat_core::store::{Append, AppendItem, Appended, ItemOutcome, Prior, StoreError};
@@ -22,47 +24,70 @@ pub(crate) struct Judged {
     /// One for each batch; true once the writes are committed.
     pub answers: Vec<Appended>,
     pub writes: Writes,
+    /// Those members that the judge had to know of.
+    pub members: HashMap<ConversationId, Members>,
 }
 
 /// Judges all items of all batches, in their order.
 pub(crate) async fn judge_all(database: &mut impl Database, batches: &[&Append]) -> Answer<Judged> {
-    let mut desk = Desk::load(database, batches).await?;
-    let mut verdicts = Vec::with_capacity(batches.len());
-    for batch in batches {
-        let judged: Vec<_> = batch.items.iter().map(|item| desk.judge(batch, item)).collect();
-        let place = desk.places.get(&batch.conversation);
-        verdicts.push((judged, place.map_or(Position::START, |place| place.head)));
-    }
-    let displays = displays(database, &verdicts).await?;
+    let desk = Desk::load(database, batches).await?;
+    desk.judge_all(database, batches).await
+}
 
-    let mut answers = Vec::with_capacity(batches.len());
-    for (batch, (verdicts, head)) in batches.iter().zip(verdicts) {
-        let place = desk.places.get(&batch.conversation);
-        let now = place.map(|place| Now {
-            desk: &desk,
-            place,
-            displays: &displays,
-        });
-        let outcome = |verdict| {
-            Ok(match (verdict, &now) {
-                (Verdict::Refused(refusal), _) => Err(refusal),
-                (Verdict::Duplicate(stored), _) => Ok(ItemOutcome::Duplicate(stored)),
-                (Verdict::Write(change), Some(now)) => Ok(ItemOutcome::First(render(&change.row, now)?)),
-                (Verdict::Write(_), None) => {
-                    return Err(StoreError::Corrupt("a row without a conversation".to_owned()));
-                }
-            })
+/// Judges messages, without a look where enough is known; they have no time yet, which is for the writer to say.
+///
+/// What was judged by what is known holds if the heads are still those that were known, and no id is there already.
+pub(crate) async fn judge_messages(
+    database: &mut impl Database,
+    batches: &[&Append],
+    known: &mut Known,
+) -> Answer<Judged> {
+    let (places, members) = known.take(batches);
+    let is_unknown = |batch: &&&Append| !places.contains_key(&batch.conversation);
+    let unknown: Vec<_> = batches.iter().filter(is_unknown).copied().collect();
+    let mut desk = match known.epoch() {
+        Some(epoch) if unknown.is_empty() => Desk::of(Basis {
+            epoch,
+            at: UNDATED,
+            places: HashMap::new(),
+            priors: HashMap::new(),
+            members: HashMap::new(),
+        }),
+        _ => Desk::load(database, &unknown).await?,
+    };
+    known.add_members(&desk.places, &mut desk.members);
+    desk.places.extend(places);
+    desk.members.extend(members);
+    desk.at = UNDATED;
+    desk.judge_all(database, batches).await
+}
+
+/// The time of what has none yet.
+const UNDATED: Timestamp = Timestamp(0);
+
+impl Judged {
+    /// Says when, and in which log, those without a time were written.
+    pub fn date(&mut self, epoch: Epoch, at: Timestamp) {
+        let date = |time: &mut Timestamp| {
+            if *time == UNDATED {
+                *time = at;
+            }
         };
-        answers.push(Appended {
-            epoch: desk.epoch,
-            outcomes: verdicts.into_iter().map(outcome).collect::<Answer<_>>()?,
-            head,
-        });
+        for answer in &mut self.answers {
+            answer.epoch = epoch;
+            for outcome in answer.outcomes.iter_mut().flatten() {
+                match outcome {
+                    ItemOutcome::First(event) => {
+                        date(&mut event.at);
+                        if let EventKind::MessageNew(new) = &mut event.kind {
+                            date(&mut new.message.at);
+                        }
+                    }
+                    ItemOutcome::Duplicate(stored) => date(&mut stored.at),
+                }
+            }
+        }
     }
-    Ok(Judged {
-        answers,
-        writes: desk.into_writes(),
-    })
 }
 
 /// Rows as they were loaded, and as the items so far have made them.
@@ -71,7 +96,7 @@ struct Desk {
     at: Timestamp,
     places: HashMap<ConversationId, Place>,
     priors: HashMap<(ConversationId, CommandId), Prior>,
-    members: HashMap<(ConversationId, UserId), Membership>,
+    members: HashMap<ConversationId, Members>,
     messages: HashMap<(ConversationId, MessageId), Message>,
     chosen: HashSet<(ReactionKey, UserId)>,
     /// The first of those who chose a reaction that an item takes back, more than can be taken back by the group.
@@ -104,8 +129,13 @@ impl Desk {
         });
         asked.extend(named);
 
-        let basis = statements::basis(database, &asked).await?;
-        let mut desk = Self {
+        let mut desk = Self::of(statements::basis(database, &asked).await?);
+        desk.load_also(database, also).await?;
+        Ok(desk)
+    }
+
+    fn of(basis: Basis) -> Self {
+        Self {
             epoch: basis.epoch,
             at: basis.at,
             places: basis.places,
@@ -119,9 +149,7 @@ impl Desk {
             all_members: HashMap::new(),
             changed_messages: HashSet::new(),
             writes: Writes::default(),
-        };
-        desk.load_also(database, also).await?;
-        Ok(desk)
+        }
     }
 
     /// What only some commands need.
@@ -165,6 +193,47 @@ impl Desk {
             self.all_members.insert(conversation, members.into_iter().collect());
         }
         Ok(())
+    }
+
+    async fn judge_all(mut self, database: &mut impl Database, batches: &[&Append]) -> Answer<Judged> {
+        let mut verdicts = Vec::with_capacity(batches.len());
+        for batch in batches {
+            let judged: Vec<_> = batch.items.iter().map(|item| self.judge(batch, item)).collect();
+            let place = self.places.get(&batch.conversation);
+            verdicts.push((judged, place.map_or(Position::START, |place| place.head)));
+        }
+        let displays = displays(database, &verdicts).await?;
+
+        let mut answers = Vec::with_capacity(batches.len());
+        for (batch, (verdicts, head)) in batches.iter().zip(verdicts) {
+            let place = self.places.get(&batch.conversation);
+            let now = place.map(|place| Now {
+                desk: &self,
+                place,
+                displays: &displays,
+            });
+            let outcome = |verdict| {
+                Ok(match (verdict, &now) {
+                    (Verdict::Refused(refusal), _) => Err(refusal),
+                    (Verdict::Duplicate(stored), _) => Ok(ItemOutcome::Duplicate(stored)),
+                    (Verdict::Write(change), Some(now)) => Ok(ItemOutcome::First(render(&change.row, now)?)),
+                    (Verdict::Write(_), None) => {
+                        return Err(StoreError::Corrupt("a row without a conversation".to_owned()));
+                    }
+                })
+            };
+            answers.push(Appended {
+                epoch: self.epoch,
+                outcomes: verdicts.into_iter().map(outcome).collect::<Answer<_>>()?,
+                head,
+            });
+        }
+        let (writes, members) = self.into_writes();
+        Ok(Judged {
+            answers,
+            writes,
+            members,
+        })
     }
 
     fn judge(&mut self, batch: &Append, item: &AppendItem) -> Verdict {
@@ -212,7 +281,7 @@ impl Desk {
 
     /// The membership that lasts.
     fn member(&self, conversation: ConversationId, user: &UserId) -> Option<&Membership> {
-        let member = self.members.get(&(conversation, user.clone()));
+        let member = self.members.get(&conversation)?.get(user);
         member.filter(|member| member.ended.is_none())
     }
 
@@ -364,7 +433,10 @@ impl Desk {
             archived: false,
             revision: Revision::ZERO, // known once it is raised
         };
-        self.members.insert((conversation, user.clone()), membership);
+        self.members
+            .entry(conversation)
+            .or_default()
+            .insert(user.clone(), membership);
         *self.change_member(conversation, user) = MemberChange {
             open: Some((role.clone(), seq)),
             ..MemberChange::default()
@@ -383,7 +455,11 @@ impl Desk {
         if let Some(count) = self.inboxes.get_mut(user) {
             *count = count.saturating_sub(1);
         }
-        if let Some(member) = self.members.get_mut(&(conversation, user.clone())) {
+        if let Some(member) = self
+            .members
+            .get_mut(&conversation)
+            .and_then(|members| members.get_mut(user))
+        {
             member.ended = Some(seq);
         }
         self.change_member(conversation, user).close = Some(seq);
@@ -399,7 +475,11 @@ impl Desk {
     }
 
     fn set_role(&mut self, conversation: ConversationId, user: &UserId, role: &Role) {
-        if let Some(member) = self.members.get_mut(&(conversation, user.clone())) {
+        if let Some(member) = self
+            .members
+            .get_mut(&conversation)
+            .and_then(|members| members.get_mut(user))
+        {
             member.role = role.clone();
         }
         self.change_member(conversation, user).role = Some(role.clone());
@@ -459,7 +539,7 @@ impl Desk {
         self.writes.reactions.insert((key, user.clone()), None);
     }
 
-    fn into_writes(mut self) -> Writes {
+    fn into_writes(mut self) -> (Writes, HashMap<ConversationId, Members>) {
         for (id, (written, _)) in &mut self.writes.places {
             if let Some(place) = self.places.remove(id) {
                 *written = place;
@@ -480,7 +560,7 @@ impl Desk {
                 self.writes.changed_messages.push((key.0, message));
             }
         }
-        self.writes
+        (self.writes, self.members)
     }
 }
 
@@ -501,7 +581,7 @@ fn reaction(conversation: ConversationId, message: Seq, emoji: &str) -> Reaction
     }
 }
 
-fn items<'a>(batches: &'a [&'a Append]) -> impl Iterator<Item = (&'a Append, &'a AppendItem)> {
+pub(crate) fn items<'a>(batches: &'a [&'a Append]) -> impl Iterator<Item = (&'a Append, &'a AppendItem)> {
     let items = |batch: &&'a Append| {
         let batch: &'a Append = batch;
         batch.items.iter().map(move |item| (batch, item))

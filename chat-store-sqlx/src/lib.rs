@@ -23,6 +23,7 @@ mod error;
 mod group;
 mod identity;
 mod keep;
+mod known;
 mod migrations;
 #[cfg(test)]
 mod plans;

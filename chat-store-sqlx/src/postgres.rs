@@ -31,6 +31,8 @@ use std::time::Duration;
 
 const FILES: Files = &[(1, "chat", include_str!("../migrations/postgres/0001_chat.sql"))];
 
+const LANES: usize = 2;
+
 /// Connections of a pool of our own.
 const POOL_CONNECTIONS: u32 = 10;
 
@@ -70,7 +72,7 @@ const SESSION: [(&str, &str); 6] = [
 #[derive(Clone)]
 pub struct PostgresStore {
     shared: Arc<Shared>,
-    appends: Queue,
+    lanes: [Queue; LANES],
 }
 
 struct Shared {
@@ -160,7 +162,7 @@ impl PostgresOptions {
             owns_pool,
         });
         Ok(PostgresStore {
-            appends: Queue::start(Commit::new(shared.clone())),
+            lanes: std::array::from_fn(|_| Queue::start(Commit::new(shared.clone()))),
             shared,
         })
     }
@@ -365,7 +367,8 @@ impl PostgresStore {
     }
 
     async fn queued(&self, batch: Append) -> Answer<Appended> {
-        self.appends.append_in_time(batch).await
+        let [.., last] = batch.conversation.as_uuid().as_bytes();
+        self.lanes[usize::from(*last) % LANES].append_in_time(batch).await
     }
 }
 

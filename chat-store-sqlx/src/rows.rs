@@ -84,6 +84,9 @@ impl Membership {
     }
 }
 
+/// Memberships in one conversation.
+pub(crate) type Members = HashMap<UserId, Membership>;
+
 /// A row of a log and the message that it names, as it is now.
 #[derive(Debug, Clone)]
 pub(crate) struct Logged {
@@ -306,7 +309,7 @@ impl Basis {
                 basis.priors.insert((id, row.id), row.prior(id));
             }
             if let Some(member) = membership(row)? {
-                basis.members.insert((id, member.user.clone()), member);
+                basis.members.entry(id).or_default().insert(member.user.clone(), member);
             }
         }
         Ok(basis)

@@ -6,8 +6,8 @@ use crate::columns::{log_row, membership, message, place};
 use crate::database::Argument::{Id, Ids, Json, MaybeText, Names, Number, Text};
 use crate::database::{Answer, Database};
 use crate::rows::{
-    self, Columns, Logged, Membership, Place, by_user, conversation, corrupt, epoch, logged, number, position, read,
-    seat, seated, users,
+    self, Columns, Logged, Members, Membership, Place, by_user, conversation, corrupt, epoch, logged, number, position,
+    read, seat, seated, users,
 };
 use chat_core::id::{CommandId, ConversationId, Epoch, MessageId, Revision, Seq, Timestamp, UserId};
 use chat_core::message::Message;
@@ -84,7 +84,7 @@ pub(crate) struct Basis {
     pub at: Timestamp,
     pub places: HashMap<ConversationId, Place>,
     pub priors: HashMap<(ConversationId, CommandId), Prior>,
-    pub members: HashMap<(ConversationId, UserId), Membership>,
+    pub members: HashMap<ConversationId, Members>,
 }
 
 pub(crate) async fn scene(

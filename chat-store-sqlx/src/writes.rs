@@ -5,11 +5,11 @@ use crate::database::{Answer, Database};
 use crate::rows::{self, Place, meta, number, reactions, tag_bits, to_json};
 use crate::statements::{ReactionKey, list};
 use chat_core::conversation::{LogRow, Role};
-use chat_core::id::{CommandId, ConversationId, MessageId, Position, Revision, Seq, Timestamp, UserId};
+use chat_core::id::{CommandId, ConversationId, Epoch, MessageId, Position, Revision, Seq, Timestamp, UserId};
 use chat_core::message::Message;
 use chat_core::store::StoreError;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
 
 /// Everything that a group of batches writes, each row once.
@@ -41,6 +41,14 @@ pub(crate) struct MemberChange {
     /// Both marks grow to here.
     pub mark: Option<Seq>,
     pub close: Option<Seq>,
+}
+
+/// What was written, when, and in which log.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub conversations: HashSet<ConversationId>,
+    /// Absent when nothing was.
+    pub said: Option<(Epoch, Timestamp)>,
 }
 
 impl Writes {

@@ -10,12 +10,12 @@ use super::held::Hold;
 use super::messages::write_messages;
 use super::session::Session;
 use crate::database::{Answer, Database};
-use crate::desk::judge_all;
+use crate::desk::{judge_all, judge_messages};
 use crate::group::{self, Job, ROUNDS_MAX};
+use crate::known::Known;
 use crate::rows::conversation;
 use crate::statements::ids;
 use chat_core::command::Command;
-use chat_core::id::ConversationId;
 use chat_core::store::{Append, Appended, StoreError};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
@@ -33,6 +33,7 @@ pub(super) struct Commit {
     shared: Arc<Shared>,
     /// A connection of its own, made when it is needed.
     connection: Option<PgConnection>,
+    known: Known,
     alone: Arc<Semaphore>,
 }
 
@@ -41,6 +42,7 @@ impl Commit {
         Self {
             shared,
             connection: None,
+            known: Known::default(),
             alone: Arc::new(Semaphore::new(ALONE_MAX)),
         }
     }
@@ -93,9 +95,14 @@ impl Commit {
         let mut session = self.shared.session(&mut connection);
         let batches: Vec<_> = group.iter().map(|job| &job.batch).collect();
         let committed = match way {
-            Way::Messages => without_locks(&mut session, &batches).await,
+            Way::Messages => without_locks(&mut session, &batches, &mut self.known).await,
             Way::Locked => with_locks(&self.shared, &mut session, &batches, Elsewhere::Skip).await,
         };
+        match (way, &committed) {
+            (Way::Messages, Ok(_)) => {}
+            (Way::Locked, Ok(_)) => self.known.forget(batches.iter().map(|batch| batch.conversation)),
+            (_, Err(_)) => self.known = Known::default(),
+        }
         match committed {
             Ok(answers) => {
                 self.connection = Some(connection);
@@ -229,18 +236,60 @@ fn is_race(error: &StoreError) -> bool {
     matches!(code.as_deref(), Some("40P01" | "40001" | "23505" | "55P03")) || crate::writes::is_stale(error)
 }
 
-/// Judges messages by one look, and writes what is still true; `None` for a batch that has to look again.
-async fn without_locks<C: Hold>(session: &mut Session<C>, batches: &[&Append]) -> Answer<Vec<Option<Appended>>> {
-    let judged = judge_all(session, batches).await?;
-    let written = match judged.writes.is_empty() {
-        true => BTreeSet::new(),
-        false => write_messages(session, &judged.writes).await?,
+/// Judges messages and writes what is true; `None` for a batch that has to wait for the next round.
+async fn without_locks<C: Hold>(
+    session: &mut Session<C>,
+    batches: &[&Append],
+    known: &mut Known,
+) -> Answer<Vec<Option<Appended>>> {
+    let mut answers = by_what_is_known(session, batches, known).await?;
+    // Of what was judged by what is not so any more, it is known by now that it has to be looked at.
+    let is_open = |at: &usize| matches!(answers[*at], Outcome::Outdated);
+    let open: Vec<_> = (0..batches.len()).filter(is_open).collect();
+    if !open.is_empty() {
+        let again: Vec<_> = open.iter().map(|at| batches[*at]).collect();
+        for (at, answer) in open.into_iter().zip(by_what_is_known(session, &again, known).await?) {
+            answers[at] = answer;
+        }
+    }
+    let answer = |outcome| match outcome {
+        Outcome::Settled(answer) => Some(answer),
+        Outcome::Held | Outcome::Outdated => None,
     };
-    let is_settled = |id: &ConversationId| !judged.writes.places.contains_key(id) || written.contains(id);
-    let answers = batches.iter().zip(judged.answers);
-    Ok(answers
-        .map(|(batch, answer)| is_settled(&batch.conversation).then_some(answer))
-        .collect())
+    Ok(answers.into_iter().map(answer).collect())
+}
+
+/// What became of a batch.
+enum Outcome {
+    Settled(Appended),
+    /// Its conversation is held elsewhere, or has gone on since the look.
+    Held,
+    /// Nobody had looked at its conversation.
+    Outdated,
+}
+
+async fn by_what_is_known<C: Hold>(
+    session: &mut Session<C>,
+    batches: &[&Append],
+    known: &mut Known,
+) -> Answer<Vec<Outcome>> {
+    let mut judged = judge_messages(session, batches, known).await?;
+    let written = write_messages(session, &judged.writes).await?;
+    if let Some((epoch, at)) = written.said {
+        judged.date(epoch, at);
+    }
+    let outcome = |(batch, answer): (&&Append, Appended)| {
+        let id = batch.conversation;
+        let is_judged = !known.is_guessed(id) && !judged.writes.places.contains_key(&id);
+        match written.conversations.contains(&id) || is_judged {
+            true => Outcome::Settled(answer),
+            false if known.is_guessed(id) => Outcome::Outdated,
+            false => Outcome::Held,
+        }
+    };
+    let outcomes = batches.iter().zip(judged.answers).map(outcome).collect();
+    known.learn(judged.writes, judged.members, &written);
+    Ok(outcomes)
 }
 
 /// What to do with a conversation that somebody else holds.

@@ -3,57 +3,63 @@
 use super::held::Hold;
 use super::session::{Prepared, Session};
 use crate::database::Answer;
-use crate::rows::{int, tag_bits, to_json};
-use crate::writes::Writes;
+use crate::rows::{conversation, epoch, int, number, tag_bits, to_json};
+use crate::writes::{Writes, Written};
 use chat_core::conversation::LogKind;
-use chat_core::id::ConversationId;
+use chat_core::id::Timestamp;
 use chat_core::store::Actor;
-use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// Writes messages that were judged without a lock; answers with the conversations in which they are.
+/// Writes messages that were judged without a lock.
 ///
 /// Whatever the judge looks at changes together with the head of its log. So a conversation whose head is still the one
 /// that was judged has not changed, and one whose row is locked, or whose head has moved, is left for the next round:
-/// rows are taken in the order of their ids, and none is waited for.
+/// rows are taken in the order of their ids, and none is waited for. So is one in which an id is there already.
 ///
 /// Only for [`Writes::only_messages`].
-pub(super) async fn write_messages<C: Hold>(
-    session: &mut Session<C>,
-    writes: &Writes,
-) -> Answer<BTreeSet<ConversationId>> {
+pub(super) async fn write_messages<C: Hold>(session: &mut Session<C>, writes: &Writes) -> Answer<Written> {
+    if writes.is_empty() {
+        return Ok(Written::default());
+    }
     let query = bound(session.query(STATEMENT), writes)?;
     let rows = session.all(query).await?;
-    rows.iter().map(crate::rows::conversation).collect()
+    let said = |row| Ok((epoch(row)?, Timestamp(number(row, "at")?)));
+    Ok(Written {
+        conversations: rows.iter().map(conversation).collect::<Answer<_>>()?,
+        said: rows.first().map(said).transpose()?,
+    })
 }
 
-pub(super) const STATEMENT: &str = "WITH taken AS ( \
+pub(super) const STATEMENT: &str = "WITH lines AS MATERIALIZED ( \
+        SELECT j.conversation, j.seq, j.tag, j.id, j.actor COLLATE \"C\" AS actor, j.fingerprint, j.reply_to, \
+        j.content FROM unnest($6::uuid[], $7::bigint[], $8::bigint[], $9::uuid[], $10::text[], $11::uuid[], \
+        $12::uuid[], $13::text[]) AS j(conversation, seq, tag, id, actor, fingerprint, reply_to, content) \
+    ), taken AS ( \
         SELECT c.id, j.new_seq, j.new_tag FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], \
         $5::bigint[]) AS j(id, old_seq, old_tag, new_seq, new_tag) \
         JOIN chat_conversations c ON c.id = j.id AND c.head_seq = j.old_seq AND c.head_tag = j.old_tag \
-        ORDER BY c.id FOR UPDATE OF c SKIP LOCKED \
+        WHERE j.id NOT IN ( \
+            SELECT l.conversation FROM lines l JOIN chat_log g ON g.conversation = l.conversation AND g.id = l.id \
+        ) ORDER BY c.id FOR UPDATE OF c SKIP LOCKED \
     ), bumped AS ( \
         UPDATE chat_conversations c SET head_seq = t.new_seq, head_tag = t.new_tag, changed = CHANGE() \
-        FROM taken t WHERE c.id = t.id RETURNING c.id \
-    ), lines AS ( \
-        SELECT j.conversation, j.seq, j.tag, j.id, j.actor COLLATE \"C\" AS actor, j.fingerprint, j.reply_to, \
-        j.content, j.at FROM unnest($6::uuid[], $7::bigint[], $8::bigint[], $9::uuid[], $10::text[], $11::uuid[], \
-        $12::uuid[], $13::text[], $14::bigint[]) \
-        AS j(conversation, seq, tag, id, actor, fingerprint, reply_to, content, at) \
-        JOIN bumped b ON b.id = j.conversation \
+        FROM taken t WHERE c.id = t.id RETURNING c.id, (extract(epoch FROM statement_timestamp()) * 1000)::bigint AS at \
+    ), news AS MATERIALIZED ( \
+        SELECT l.*, b.at FROM lines l JOIN bumped b ON b.id = l.conversation \
     ), logged AS ( \
         INSERT INTO chat_log (conversation, seq, tag, id, actor, at, fingerprint, kind, message_seq) \
-        SELECT conversation, seq, tag, id, actor, at, fingerprint, 'message:new', seq FROM lines \
+        SELECT conversation, seq, tag, id, actor, at, fingerprint, 'message:new', seq FROM news \
     ), written AS ( \
         INSERT INTO chat_messages (conversation, seq, id, sender, at, version, changed, reply_to, content) \
-        SELECT conversation, seq, id, actor, at, 1, seq, reply_to, content FROM lines \
+        SELECT conversation, seq, id, actor, at, 1, seq, reply_to, content FROM news \
     ), marked AS ( \
         UPDATE chat_members m SET read = greatest(m.read, s.seq), delivered = greatest(m.delivered, s.seq) \
-        FROM (SELECT conversation, actor, max(seq) AS seq FROM lines WHERE actor IS NOT NULL \
-        GROUP BY conversation, actor) s WHERE m.conversation = s.conversation AND m.user_id = s.actor \
-    ) SELECT id AS conversation FROM bumped";
+        FROM unnest($14::uuid[], $15::text[], $16::bigint[]) AS s(conversation, user_id, seq) \
+        JOIN bumped b ON b.id = s.conversation \
+        WHERE m.conversation = s.conversation AND m.user_id = s.user_id COLLATE \"C\" \
+    ) SELECT id AS conversation, at, (SELECT epoch FROM chat_store) AS epoch FROM bumped";
 
-/// Binds what the statement takes: the heads before and after, and the lines of the messages.
+/// Binds what the statement takes: the heads before and after, the lines of the messages, the marks of their senders.
 pub(super) fn bound<'q>(query: Prepared<'q>, writes: &'q Writes) -> Answer<Prepared<'q>> {
     let mut heads: (Vec<Uuid>, [Vec<i64>; 4]) = Default::default();
     for (id, (place, before)) in &writes.places {
@@ -83,7 +89,13 @@ pub(super) fn bound<'q>(query: Prepared<'q>, writes: &'q Writes) -> Answer<Prepa
             .push(row.fingerprint.map(|print| Uuid::from_bytes(print.0)));
         lines.replies.push(message.reply_to.map(|id| *id.as_uuid()));
         lines.contents.push(message.content.as_ref().map(to_json).transpose()?);
-        lines.times.push(int(row.at.0));
+    }
+    let mut marks: (Vec<Uuid>, Vec<&str>, Vec<i64>) = Default::default();
+    for ((conversation, user), change) in &writes.members {
+        let Some(seq) = change.mark else { continue };
+        marks.0.push(*conversation.as_uuid());
+        marks.1.push(user.as_str());
+        marks.2.push(int(seq.0));
     }
     let [old_seqs, old_tags, new_seqs, new_tags] = heads.1;
     let query = query
@@ -98,11 +110,8 @@ pub(super) fn bound<'q>(query: Prepared<'q>, writes: &'q Writes) -> Answer<Prepa
         .bind(lines.tags)
         .bind(lines.ids)
         .bind(lines.actors);
-    Ok(query
-        .bind(lines.fingerprints)
-        .bind(lines.replies)
-        .bind(lines.contents)
-        .bind(lines.times))
+    let query = query.bind(lines.fingerprints).bind(lines.replies).bind(lines.contents);
+    Ok(query.bind(marks.0).bind(marks.1).bind(marks.2))
 }
 
 /// The columns of the messages.
@@ -116,5 +125,4 @@ struct Lines<'a> {
     fingerprints: Vec<Option<Uuid>>,
     replies: Vec<Option<Uuid>>,
     contents: Vec<Option<String>>,
-    times: Vec<i64>,
 }

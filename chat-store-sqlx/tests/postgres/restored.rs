@@ -172,9 +172,12 @@ async fn a_new_epoch_is_seen_by_running_nodes_and_told_to_their_clients() {
     let (store, _) = crate::fresh_store().await;
     let words = Words::on(&store).await;
     let groups = words.groups(1).await;
+    words.say(groups[0], "in the old epoch").await;
     let house = House::on(store.clone()).await;
     let mut ann = house.guest("ann").await;
     let epoch = store.reset_epoch().await.unwrap();
+    let first = words.append_all(groups[0], vec![words.item(by("ann"), message(groups[0], "first"))]);
+    assert_eq!(first.await.unwrap().epoch, epoch);
     assert_eq!(ann.closed().await, CloseCode::Restart);
     let (mut ann, frames) = Wire::come_back(&house.connector, ann.leave()).await;
     assert!(
@@ -182,7 +185,7 @@ async fn a_new_epoch_is_seen_by_running_nodes_and_told_to_their_clients() {
         "{frames:?}"
     );
     assert_eq!(house.engine.epoch(), epoch);
-    assert_eq!(ann.stored(message(groups[0], "in the new epoch")).await.seq, Seq(2));
+    assert_eq!(ann.stored(message(groups[0], "in the new epoch")).await.seq, Seq(4));
 }
 
 /// Of a cluster that had come further than the one into which it is restored.

@@ -94,6 +94,13 @@ store_promises! { $
         lookup_tells_what_stands_under_an_id
         two_attempts_at_the_same_time_are_stored_once
     }
+    /// Two handles in turn: what one has changed, the other knows.
+    handles {
+        who_was_removed_elsewhere_sends_nothing_until_they_are_back
+        what_was_deleted_elsewhere_takes_no_message
+        an_id_that_came_elsewhere_answers_again
+        handles_that_write_in_turn_make_one_log
+    }
     /// Visibility: from which join, up to which removal.
     visibility {
         a_newcomer_skips_what_was_before_their_join

@@ -1,7 +1,7 @@
 //! Appends that wait while a commit is under way go out together, in one transaction.
 //!
-//! One task commits, group after group, with no delay of its own: when nothing is under way, a lone append goes at once.
-//! The task belongs to the store; it ends when the last handle is gone and everything that waited is answered. A caller
+//! A task commits group after group, with no delay of its own: when nothing is under way, a lone append goes at once.
+//! It belongs to the store, and ends when the last handle is gone and everything that waited is answered. A caller
 //! who goes away cancels nothing.
 
 use crate::database::Answer;

@@ -3,7 +3,8 @@
 //! Both pass the contract of [`Store`](chat_core::Store), with the same statements said in the words of each database.
 //! What a command does is never decided here: an append loads facts, asks chat-core's judge, and writes what it says.
 //!
-//! * one append: it waits in `group.rs`, is judged in `desk.rs`, and written by `writes.rs`
+//! * one append: it waits in `group.rs`, is judged in `desk.rs`, by what `known.rs` still knows where
+//!   that is enough, and written by `writes.rs`
 //! * one read: `read.rs` puts pages together from `statements.rs`, within one snapshot
 //! * beside the log: marks, display data, leases and what changed since, in `keep.rs`
 //! * one database: `sqlite.rs`, `postgres.rs`; what they say differently: `database.rs`

@@ -6,8 +6,7 @@ use crate::database::Answer;
 use crate::rows::{conversation, epoch, int, number, tag_bits, to_json};
 use crate::writes::{Writes, Written};
 use chat_core::conversation::LogKind;
-use chat_core::id::Timestamp;
-use chat_core::store::Actor;
+use chat_core::id::{Timestamp, UserId};
 use uuid::Uuid;
 
 /// Writes messages that were judged without a lock.
@@ -61,14 +60,14 @@ pub(super) const STATEMENT: &str = "WITH lines AS MATERIALIZED ( \
 
 /// Binds what the statement takes: the heads before and after, the lines of the messages, the marks of their senders.
 pub(super) fn bound<'q>(query: Prepared<'q>, writes: &'q Writes) -> Answer<Prepared<'q>> {
-    let mut heads: (Vec<Uuid>, [Vec<i64>; 4]) = Default::default();
+    let mut heads = Heads::default();
     for (id, (place, before)) in &writes.places {
         let Some(before) = before else { continue };
-        heads.0.push(*id.as_uuid());
-        heads.1[0].push(int(before.seq.0));
-        heads.1[1].push(tag_bits(before.tag));
-        heads.1[2].push(int(place.head.seq.0));
-        heads.1[3].push(tag_bits(place.head.tag));
+        heads.conversations.push(*id.as_uuid());
+        heads.old_seqs.push(int(before.seq.0));
+        heads.old_tags.push(tag_bits(before.tag));
+        heads.new_seqs.push(int(place.head.seq.0));
+        heads.new_tags.push(tag_bits(place.head.tag));
     }
     let mut lines = Lines::default();
     let mut messages = writes.new_messages.iter().map(|(_, message)| message);
@@ -80,38 +79,38 @@ pub(super) fn bound<'q>(query: Prepared<'q>, writes: &'q Writes) -> Answer<Prepa
         lines.seqs.push(int(row.seq.0));
         lines.tags.push(tag_bits(row.tag));
         lines.ids.push(*row.id.as_uuid());
-        lines.actors.push(match &row.actor {
-            Actor::User(user) => Some(user.as_str()),
-            Actor::System => None,
-        });
-        lines
-            .fingerprints
-            .push(row.fingerprint.map(|print| Uuid::from_bytes(print.0)));
+        lines.actors.push(row.actor.user().map(UserId::as_str));
+        let fingerprint = row.fingerprint.map(|print| Uuid::from_bytes(print.0));
+        lines.fingerprints.push(fingerprint);
         lines.replies.push(message.reply_to.map(|id| *id.as_uuid()));
         lines.contents.push(message.content.as_ref().map(to_json).transpose()?);
     }
-    let mut marks: (Vec<Uuid>, Vec<&str>, Vec<i64>) = Default::default();
+    let mut marks = Marks::default();
     for ((conversation, user), change) in &writes.members {
         let Some(seq) = change.mark else { continue };
-        marks.0.push(*conversation.as_uuid());
-        marks.1.push(user.as_str());
-        marks.2.push(int(seq.0));
+        marks.conversations.push(*conversation.as_uuid());
+        marks.users.push(user.as_str());
+        marks.seqs.push(int(seq.0));
     }
-    let [old_seqs, old_tags, new_seqs, new_tags] = heads.1;
     let query = query
-        .bind(heads.0)
-        .bind(old_seqs)
-        .bind(old_tags)
-        .bind(new_seqs)
-        .bind(new_tags);
-    let query = query
-        .bind(lines.conversations)
-        .bind(lines.seqs)
-        .bind(lines.tags)
-        .bind(lines.ids)
-        .bind(lines.actors);
-    let query = query.bind(lines.fingerprints).bind(lines.replies).bind(lines.contents);
-    Ok(query.bind(marks.0).bind(marks.1).bind(marks.2))
+        .bind(heads.conversations)
+        .bind(heads.old_seqs)
+        .bind(heads.old_tags);
+    let query = query.bind(heads.new_seqs).bind(heads.new_tags);
+    let query = query.bind(lines.conversations).bind(lines.seqs).bind(lines.tags);
+    let query = query.bind(lines.ids).bind(lines.actors).bind(lines.fingerprints);
+    let query = query.bind(lines.replies).bind(lines.contents);
+    Ok(query.bind(marks.conversations).bind(marks.users).bind(marks.seqs))
+}
+
+/// The columns of the heads.
+#[derive(Default)]
+struct Heads {
+    conversations: Vec<Uuid>,
+    old_seqs: Vec<i64>,
+    old_tags: Vec<i64>,
+    new_seqs: Vec<i64>,
+    new_tags: Vec<i64>,
 }
 
 /// The columns of the messages.
@@ -125,4 +124,12 @@ struct Lines<'a> {
     fingerprints: Vec<Option<Uuid>>,
     replies: Vec<Option<Uuid>>,
     contents: Vec<Option<String>>,
+}
+
+/// The columns of the marks.
+#[derive(Default)]
+struct Marks<'a> {
+    conversations: Vec<Uuid>,
+    users: Vec<&'a str>,
+    seqs: Vec<i64>,
 }

@@ -36,7 +36,8 @@ pub(crate) async fn judge_all(database: &mut impl Database, batches: &[&Append])
 
 /// Judges messages, without a look where enough is known; they have no time yet, which is for the writer to say.
 ///
-/// What was judged by what is known holds if the heads are still those that were known, and no id is there already.
+/// What was judged by what is known holds if the heads are still those that were known, and no id is there already. A
+/// conversation of which something would be refused by what is known is not among the writes: it has to be looked at.
 pub(crate) async fn judge_messages(
     database: &mut impl Database,
     batches: &[&Append],
@@ -59,7 +60,15 @@ pub(crate) async fn judge_messages(
     desk.places.extend(places);
     desk.members.extend(members);
     desk.at = UNDATED;
-    desk.judge_all(database, batches).await
+    let mut judged = desk.judge_all(database, batches).await?;
+    // What is stored answers again, whatever would be said of it now; and nobody has looked for the id of a refused one.
+    let is_refused = |(batch, answer): &(&&Append, &Appended)| {
+        known.is_guessed(batch.conversation) && answer.outcomes.iter().any(Result::is_err)
+    };
+    let refused = batches.iter().zip(&judged.answers).filter(is_refused);
+    let refused: HashSet<_> = refused.map(|(batch, _)| batch.conversation).collect();
+    judged.writes.leave_out(&refused);
+    Ok(judged)
 }
 
 /// The time of what has none yet.

@@ -67,6 +67,17 @@ impl Writes {
             && self.members.values().all(MemberChange::is_mark)
     }
 
+    /// Writes nothing into these conversations. Only for [`only_messages`](Writes::only_messages).
+    pub fn leave_out(&mut self, conversations: &HashSet<ConversationId>) {
+        if conversations.is_empty() {
+            return;
+        }
+        self.places.retain(|id, _| !conversations.contains(id));
+        self.log.retain(|(id, ..)| !conversations.contains(id));
+        self.new_messages.retain(|(id, _)| !conversations.contains(id));
+        self.members.retain(|(id, _), _| !conversations.contains(id));
+    }
+
     /// Writes everything, within the transaction in which it was judged.
     pub async fn write(&self, database: &mut impl Database) -> Answer<()> {
         database.begin_change().await?;

@@ -99,6 +99,7 @@ store_promises! { $
         who_was_removed_elsewhere_sends_nothing_until_they_are_back
         what_was_deleted_elsewhere_takes_no_message
         an_id_that_came_elsewhere_answers_again
+        a_removed_members_id_answers_again_beside_others_messages
         handles_that_write_in_turn_make_one_log
     }
     /// Visibility: from which join, up to which removal.

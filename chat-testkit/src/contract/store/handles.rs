@@ -81,6 +81,33 @@ pub async fn an_id_that_came_elsewhere_answers_again(fixture: impl StoreFixture)
     assert_eq!(ids.len(), log.len());
 }
 
+/// An id of somebody who was removed answers again, also beside messages of those who are still there.
+pub async fn a_removed_members_id_answers_again_beside_others_messages(fixture: impl StoreFixture) {
+    let (scene, other, group) = lively(&fixture).await;
+    let command = scene.message(group, "did it arrive?");
+    let stored = Stored {
+        duplicate: true,
+        ..stored_of(&scene.event(by("bob"), command.clone()).await)
+    };
+    other.remove(group, "bob").await;
+    // The handle looks at both of them, and then has nothing to notice for long.
+    for _ in 0..20 {
+        let items = ["ann", "bob"].map(|name| scene.item(by(name), scene.message(group, "he is gone")));
+        let outcomes = scene.batch(group, items.into()).await;
+        assert!(matches!(outcomes[..], [Ok(ItemOutcome::First(_)), Err(Refusal::NotFound)]), "{outcomes:?}");
+    }
+    for _ in 0..3 {
+        let new = scene.message(group, "new");
+        let items = vec![scene.item(by("ann"), new.clone()), scene.item(by("bob"), command.clone())];
+        let outcomes = scene.batch(group, items).await;
+        assert!(
+            matches!(&outcomes[..], [Ok(ItemOutcome::First(event)), Ok(ItemOutcome::Duplicate(again))]
+                if event.id == new.id.into() && *again == stored),
+            "{outcomes:?}"
+        );
+    }
+}
+
 /// Both handles write in turn: one order, and every event has its time.
 pub async fn handles_that_write_in_turn_make_one_log(fixture: impl StoreFixture) {
     let (scene, other, group) = lively(&fixture).await;

@@ -17,7 +17,7 @@ use chat_core::conversation::InboxEntry;
 use chat_core::frame::{ConversationView, HistoryPage, InboxPage, MarkPage, MemberPage, ReactionPage, Stored};
 use chat_core::id::{CommandId, ConversationId, Epoch, MessageId, NodeId, Revision, UserId};
 use chat_core::store::*;
-use commit::Commit;
+use commit::{ALONE_MAX, Commit};
 use held::Held;
 use serde_json::Value;
 use session::Session;
@@ -28,6 +28,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 const FILES: Files = &[(1, "chat", include_str!("../migrations/postgres/0001_chat.sql"))];
 
@@ -54,6 +55,10 @@ const SESSION: [(&str, &str); 6] = [
     ("enable_mergejoin", "off"),
     ("jit", "off"),
 ];
+
+/// A group waits only so long for what somebody else holds, a user's row say, since all of its lane waits with it: beyond
+/// that each of its batches waits alone.
+const LANE_LOCK_TIMEOUT: (&str, &str) = ("lock_timeout", "100ms");
 
 /// A store in PostgreSQL 13 or newer, for any number of nodes; a cheap handle, clones of which share everything.
 ///
@@ -164,8 +169,9 @@ impl PostgresOptions {
             pool,
             owns_pool,
         });
+        let alone = Arc::new(Semaphore::new(ALONE_MAX));
         Ok(PostgresStore {
-            lanes: std::array::from_fn(|_| Queue::start(Commit::new(shared.clone()))),
+            lanes: std::array::from_fn(|_| Queue::start(Commit::new(shared.clone(), alone.clone()))),
             shared,
         })
     }
@@ -417,9 +423,10 @@ impl Shared {
         Ok(session)
     }
 
-    /// A connection that is no pool's.
+    /// A connection for a lane, which is no pool's.
     async fn connect(&self) -> Answer<PgConnection> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, self.options.connect()).await {
+        let options = self.options.clone().options([LANE_LOCK_TIMEOUT]);
+        match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
             Ok(connected) => answered(connected),
             Err(_) => Err(StoreError::unavailable("PostgreSQL does not answer")),
         }

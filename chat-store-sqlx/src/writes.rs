@@ -108,9 +108,7 @@ impl Writes {
             let expected = heads.len() as u64;
             if database.execute(statement, &[list(heads)?]).await? != expected {
                 // One that was made between the look and the lock.
-                return Err(StoreError::unavailable(
-                    "a conversation has gone on since it was judged",
-                ));
+                return Err(stale());
             }
         }
 
@@ -250,6 +248,10 @@ impl Writes {
 #[derive(Debug, thiserror::Error)]
 #[error("a conversation has gone on since it was judged")]
 struct Stale;
+
+pub(crate) fn stale() -> StoreError {
+    StoreError::Unavailable(Stale.to_string(), Some(Box::new(Stale)))
+}
 
 /// Whether another attempt will find the conversation as it is now.
 #[cfg(feature = "postgres")]

@@ -15,6 +15,7 @@ use crate::group::{self, Job, ROUNDS_MAX};
 use crate::known::Known;
 use crate::rows::conversation;
 use crate::statements::ids;
+use crate::writes::{is_stale, stale};
 use chat_core::command::Command;
 use chat_core::store::{Append, Appended, StoreError};
 use sqlx::PgConnection;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Batches that go alone at the same time, each on a connection of the pool.
-const ALONE_MAX: usize = 4;
+/// Batches of all lanes that go alone at the same time, each on a connection of the pool: it has others for readers.
+pub(super) const ALONE_MAX: usize = 4;
 
 /// A batch that goes alone is tried so often when it was the victim of a deadlock or of another's commit.
 const ATTEMPTS: u32 = 3;
@@ -38,12 +39,12 @@ pub(super) struct Commit {
 }
 
 impl Commit {
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub fn new(shared: Arc<Shared>, alone: Arc<Semaphore>) -> Self {
         Self {
             shared,
             connection: None,
             known: Known::default(),
-            alone: Arc::new(Semaphore::new(ALONE_MAX)),
+            alone,
         }
     }
 }
@@ -116,7 +117,7 @@ impl Commit {
                 return held;
             }
             // Rolled back by the server, which is there.
-            Err(error) if refusal_of_server(&error).is_some() => {
+            Err(error) if is_rolled_back(&error) => {
                 tracing::warn!(%error, batches = group.len(), "a group was rolled back: each batch goes alone");
                 self.connection = Some(connection);
                 group.into_iter().for_each(|job| self.go_alone(job));
@@ -132,35 +133,44 @@ impl Commit {
 
     /// Commits one batch beside the groups.
     fn go_alone(&self, job: Job) {
-        let (shared, alone) = (self.shared.clone(), self.alone.clone());
-        tokio::spawn(async move {
-            let alone = async {
-                let _turn = alone.acquire().await;
-                alone_in(&shared, &job.batch).await
-            };
-            let answer = timeout(job.patience().unwrap_or_default(), alone).await;
-            job.answer(answer.unwrap_or_else(|_| Err(group::late())));
-        });
+        tokio::spawn(alone(self.shared.clone(), self.alone.clone(), job));
     }
 
     /// Settles a group of which nobody knows: judged once more under its locks, what is stored answers again.
     fn settle(&self, group: Vec<Job>) {
-        let (shared, alone) = (self.shared.clone(), self.alone.clone());
+        let (shared, turns) = (self.shared.clone(), self.alone.clone());
         tokio::spawn(async move {
-            let _turn = alone.acquire().await;
+            let turn = turns.acquire().await;
             let batches: Vec<_> = group.iter().map(|job| &job.batch).collect();
             let settled =
                 async { with_locks(&shared, &mut shared.read_once().await?, &batches, Elsewhere::Wait).await };
-            match settled.await {
+            let settled = settled.await;
+            drop(turn);
+            match settled {
                 Ok(answers) => {
                     for (job, answer) in group.into_iter().zip(answers) {
                         job.answer(answer.ok_or_else(group::no_answer));
+                    }
+                }
+                Err(error) if is_rolled_back(&error) => {
+                    tracing::warn!(%error, batches = group.len(), "a group was not settled: each batch goes alone");
+                    for job in group {
+                        tokio::spawn(alone(shared.clone(), turns.clone(), job));
                     }
                 }
                 Err(error) => answer_all(group, &error),
             }
         });
     }
+}
+
+async fn alone(shared: Arc<Shared>, turns: Arc<Semaphore>, job: Job) {
+    let alone = async {
+        let _turn = turns.acquire().await;
+        alone_in(&shared, &job.batch).await
+    };
+    let answer = timeout(job.patience().unwrap_or_default(), alone).await;
+    job.answer(answer.unwrap_or_else(|_| Err(group::late())));
 }
 
 fn answer_all(group: Vec<Job>, error: &StoreError) {
@@ -180,7 +190,7 @@ async fn alone_in(shared: &Shared, batch: &Append) -> Answer<Appended> {
                 tracing::debug!(%error, "a batch alone met another transaction");
                 attempt += 1;
             }
-            Err(error) if batch.items.len() > 1 && refusal_of_server(&error).is_some() => {
+            Err(error) if batch.items.len() > 1 && is_rolled_back(&error) => {
                 return one_by_one(shared, batch).await;
             }
             Err(error) => return Err(error),
@@ -230,10 +240,15 @@ fn refusal_of_server(error: &StoreError) -> Option<String> {
     }
 }
 
+/// By the server, which is there, or by us: nothing of it is stored.
+fn is_rolled_back(error: &StoreError) -> bool {
+    refusal_of_server(error).is_some() || is_stale(error)
+}
+
 /// A deadlock, or somebody who made the same, went on in between, or holds the conversation for long.
 fn is_race(error: &StoreError) -> bool {
     let code = refusal_of_server(error);
-    matches!(code.as_deref(), Some("40P01" | "40001" | "23505" | "55P03")) || crate::writes::is_stale(error)
+    matches!(code.as_deref(), Some("40P01" | "40001" | "23505" | "55P03")) || is_stale(error)
 }
 
 /// Judges messages and writes what is true; `None` for a batch that has to wait for the next round.
@@ -292,6 +307,9 @@ async fn by_what_is_known<C: Hold>(
     Ok(outcomes)
 }
 
+/// On a lane's own connection, which has what our sessions have.
+const BEGIN_IN_LANE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// What to do with a conversation that somebody else holds.
 #[derive(Clone, Copy)]
 enum Elsewhere {
@@ -306,7 +324,11 @@ async fn with_locks<C: Hold>(
     batches: &[&Append],
     elsewhere: Elsewhere,
 ) -> Answer<Vec<Option<Appended>>> {
-    session.run(&shared.begin_writing).await?;
+    let begin = match elsewhere {
+        Elsewhere::Skip => BEGIN_IN_LANE,
+        Elsewhere::Wait => &shared.begin_writing,
+    };
+    session.run(begin).await?;
     let done = judge_under_locks(session, batches, elsewhere).await;
     match &done {
         Ok(_) => session.run("COMMIT").await?,
@@ -340,6 +362,10 @@ async fn judge_under_locks<C: Hold>(
     let rows = session.fetch(statement, &[asked]).await?;
     let there = rows.iter().map(conversation).collect::<Answer<BTreeSet<_>>>()?;
 
+    if matches!(elsewhere, Elsewhere::Wait) && locked != there {
+        // One was made while another was waited for.
+        return Err(stale());
+    }
     // One that is not there is about to be made, or asked for in vain.
     let is_ours = |batch: &&Append| locked.contains(&batch.conversation) || !there.contains(&batch.conversation);
     let ours: Vec<&Append> = batches.iter().copied().filter(is_ours).collect();
@@ -355,4 +381,149 @@ async fn judge_under_locks<C: Hold>(
         .iter()
         .map(|batch| is_ours(batch).then(|| answers.next()).flatten())
         .collect())
+}
+
+#[cfg(all(test, feature = "postgres-tests"))]
+#[allow(clippy::unwrap_used)] // a test fails by panicking
+mod tests {
+    use super::*;
+    use crate::group::Queue;
+    use crate::postgres::{PostgresOptions, PostgresStore};
+    use chat_core::Store;
+    use chat_core::command::{ConversationCreate, MessageSend};
+    use chat_core::conversation::{ConversationKind, RuleLimits};
+    use chat_core::dedup::fingerprint;
+    use chat_core::id::{CommandId, ConversationId, MessageId};
+    use chat_core::message::Content;
+    use chat_core::store::{Actor, AppendItem, Secret};
+    use sqlx::{AssertSqlSafe, Executor};
+    use std::time::Duration;
+    use tokio::time::sleep;
+    use uuid::Uuid;
+
+    async fn fresh_store(name: &str) -> (PostgresStore, String) {
+        let url = chat_testkit::postgres::shared_postgres_url();
+        let schema = format!("{name}_{}", std::process::id());
+        let store = PostgresOptions::new().schema(&schema).connect(&url).await.unwrap();
+        store.migrate().await.unwrap();
+        (store, schema)
+    }
+
+    fn batch(conversation: ConversationId, command: impl Into<Command>) -> Append {
+        let command = command.into();
+        Append {
+            conversation,
+            items: vec![AppendItem {
+                actor: Actor::System,
+                fingerprint: fingerprint(&Secret([0; 32]), &command),
+                command,
+            }],
+            limits: RuleLimits::default(),
+        }
+    }
+
+    fn creation(conversation: ConversationId) -> Append {
+        let create = ConversationCreate {
+            conversation,
+            id: CommandId::new(Uuid::now_v7()).unwrap(),
+            kind: ConversationKind::Group,
+            title: None,
+            public: false,
+            history: None,
+            members: Vec::new(),
+            meta: None,
+        };
+        batch(conversation, create)
+    }
+
+    fn message(conversation: ConversationId, text: &str) -> Append {
+        let send = MessageSend {
+            conversation,
+            id: MessageId::new(Uuid::now_v7()).unwrap(),
+            content: Content::text(text),
+            reply_to: None,
+        };
+        batch(conversation, send)
+    }
+
+    fn a_conversation() -> ConversationId {
+        ConversationId::new(Uuid::now_v7()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_conversation_that_is_made_while_another_is_waited_for_is_asked_for_once_more() {
+        let (store, _) = fresh_store("made_meanwhile").await;
+        let (held, made) = (a_conversation(), a_conversation());
+        store.append(creation(held)).await.unwrap();
+        let mut host = store.shared.write().await.unwrap();
+        host.lock_conversation(held).await.unwrap();
+
+        let (asked, missing) = (message(held, "waits"), message(made, "too early"));
+        let mut session = store.shared.read_once().await.unwrap();
+        let me: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut *session.connection)
+            .await
+            .unwrap();
+        let together = [&asked, &missing];
+        let waiting = with_locks(&store.shared, &mut session, &together, Elsewhere::Wait);
+        let meanwhile = async {
+            let waits = "SELECT cardinality(pg_blocking_pids($1)) > 0";
+            for _ in 0..400 {
+                let waits = sqlx::query_scalar(waits).bind(me);
+                if waits.fetch_one(&store.shared.pool).await.unwrap() {
+                    break;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+            store.append(creation(made)).await.unwrap();
+            drop(host);
+        };
+        let (refused, ()) = tokio::join!(waiting, meanwhile);
+        assert!(is_race(&refused.unwrap_err()), "and everything was rolled back");
+        let again = with_locks(&store.shared, &mut session, &together, Elsewhere::Wait).await;
+        assert!(again.unwrap().iter().flatten().all(|answer| answer.outcomes[0].is_ok()));
+    }
+
+    #[tokio::test]
+    async fn what_was_judged_of_a_conversation_that_has_gone_on_is_not_written_and_may_be_tried_again() {
+        let (store, _) = fresh_store("gone_on").await;
+        let group = a_conversation();
+        store.append(creation(group)).await.unwrap();
+        let mut session = store.shared.write().await.unwrap();
+        let judged = judge_all(&mut session, &[&message(group, "late")]).await.unwrap();
+        store.append(message(group, "meanwhile")).await.unwrap();
+        let error = judged.writes.write(&mut session).await.unwrap_err();
+        assert!(is_race(&error), "{error}");
+    }
+
+    /// Settles every group, as if nobody knew what became of it.
+    struct Settling(Commit);
+
+    impl group::Commit for Settling {
+        async fn commit(&mut self, group: Vec<Job>) -> Vec<Job> {
+            assert_eq!(group.len(), 3, "all that wait go together");
+            self.0.settle(group);
+            Vec::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_cannot_be_stored_spoils_no_others_when_its_group_is_settled() {
+        let (store, schema) = fresh_store("settled").await;
+        let groups = [a_conversation(), a_conversation(), a_conversation()];
+        for group in groups {
+            store.append(creation(group)).await.unwrap();
+        }
+        let check = format!("ALTER TABLE {schema}.chat_messages ADD CONSTRAINT x CHECK (content NOT LIKE '%poison%')");
+        store.shared.pool.execute(AssertSqlSafe(check)).await.unwrap();
+        let alone = Arc::new(Semaphore::new(ALONE_MAX));
+        let queue = Queue::start(Settling(Commit::new(store.shared.clone(), alone)));
+        let (one, poison, another) = tokio::join!(
+            queue.append(message(groups[0], "food")),
+            queue.append(message(groups[1], "poison")),
+            queue.append(message(groups[2], "food")),
+        );
+        assert!(one.unwrap().outcomes[0].is_ok() && another.unwrap().outcomes[0].is_ok());
+        poison.unwrap_err();
+    }
 }

@@ -1,11 +1,12 @@
 //! Appends that go out together: what harms one of them harms no other, and what nobody knows is settled by its id.
 
-use crate::load::{AT_MOST, Load, Words, by, message};
+use crate::load::{AT_MOST, Load, Words, by, id, message, user};
 use crate::proxy::Proxy;
 use crate::{fresh_schema, fresh_store};
+use chat_core::command::MemberAdd;
 use chat_store_sqlx::PostgresOptions;
 use chat_testkit::postgres::shared_postgres_url;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
@@ -194,4 +195,52 @@ async fn callers_who_go_away_cancel_nothing_and_harm_nobody() {
         told.acked.push(stored);
     }
     words.holds(&groups, &told).await;
+}
+
+/// Whose inbox changes is held as well, until the host commits: whoever adds them elsewhere waits, and nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_whom_a_host_holds_delays_no_conversation() {
+    let (store, _) = fresh_store().await;
+    let words = Words::on(&store).await;
+    let groups = words.groups(14).await;
+    let (others, adding) = groups.split_at(4);
+    let load = Load::start(&words, others, 8);
+    load.goes_on(50).await;
+
+    let pool = PgPool::connect(&shared_postgres_url()).await.unwrap();
+    let mut host = pool.begin().await.unwrap();
+    let add = |group| MemberAdd {
+        conversation: group,
+        id: id(),
+        user: user("carol"),
+    };
+    store.append_in(&mut host, &by("ann"), add(adding[0])).await.unwrap();
+    let since = Instant::now();
+    let waiting: Vec<_> = adding[1..]
+        .iter()
+        .map(|group| {
+            let (words, add) = (words.clone(), add(*group));
+            tokio::spawn(async move { words.settle(by("ann"), add).await.unwrap() })
+        })
+        .collect();
+    sleep(Duration::from_secs(3)).await;
+    assert!(
+        !waiting.iter().any(|waiting| waiting.is_finished()),
+        "they wait for the host"
+    );
+    let until = Instant::now();
+    host.commit().await.unwrap();
+
+    let told = load.end().await;
+    let meanwhile = told.waited.iter().filter(|(at, _)| (since..until).contains(at));
+    let longest = meanwhile.map(|(_, waited)| *waited).max().unwrap();
+    assert!(
+        longest < Duration::from_secs(2),
+        "one of the others waited for {longest:?}"
+    );
+    assert!(told.in_vain.is_empty(), "{:?}", told.in_vain);
+    words.holds(others, &told).await;
+    for waiting in waiting {
+        timeout(AT_MOST, waiting).await.unwrap().unwrap();
+    }
 }

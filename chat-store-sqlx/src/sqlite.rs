@@ -2,6 +2,7 @@
 
 mod commit;
 mod lock;
+mod messages;
 mod session;
 
 use crate::database::{Answer, SQLITE, Statements};
@@ -37,6 +38,13 @@ const FILES: Files = &[(1, "chat", include_str!("../migrations/sqlite/0001_chat.
 const READERS: u32 = 4;
 
 const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// Pages in the log of the file, of 4 KiB each, before they go into the file itself: one that is written again and again
+/// goes there once for many.
+const CHECKPOINT_PAGES: &str = "8000";
+
+/// What the connection that writes keeps of the file; SQLite reads a negative number as KiB.
+const CACHE_KIB: &str = "-16000";
 
 /// How long a statement waits for a host's transaction that writes to the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -165,7 +173,9 @@ impl SqliteOptions {
         let writer = match &lock {
             None => readers.clone(),
             Some(_) => {
-                let options = durable((*readers.connect_options()).clone());
+                let options = durable((*readers.connect_options()).clone())
+                    .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+                    .pragma("cache_size", CACHE_KIB);
                 let pool = SqlitePoolOptions::new().max_connections(1).test_before_acquire(false);
                 pool.connect_with(options).await.map_err(OpenError::Connect)?
             }
@@ -402,6 +412,7 @@ store::implement!(SqliteStore, "sqlite");
 mod tests {
     use super::*;
     use crate::plans::{ALL_CONVERSATIONS, CONVERSATIONS, MESSAGES, USER, hot};
+    use crate::rows::Columns;
 
     #[tokio::test]
     async fn hot_statements_use_their_indexes() {
@@ -434,7 +445,15 @@ mod tests {
                 .await
                 .unwrap();
         }
-        for (kind, plans) in hot(&mut session, "EXPLAIN QUERY PLAN").await {
+        let mut messages = Vec::new();
+        for statement in messages::STATEMENTS.split("; ") {
+            let explained = format!("EXPLAIN QUERY PLAN {}", session.statements.make(statement));
+            let query = sqlx::query(sqlx::AssertSqlSafe(explained));
+            let rows = query.fetch_all(&mut *session.connection).await.unwrap();
+            messages.extend(rows.iter().map(Columns::plan));
+        }
+        let hot = hot(&mut session, "EXPLAIN QUERY PLAN").await;
+        for (kind, plans) in [("messages", messages)].into_iter().chain(hot) {
             for plan in &plans {
                 println!("{kind}: {plan}");
                 let scanned = plan.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());

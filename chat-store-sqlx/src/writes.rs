@@ -58,7 +58,8 @@ impl Writes {
 
     /// Whether nothing is written but messages into conversations that are there.
     pub fn only_messages(&self) -> bool {
-        self.places_changed.is_empty()
+        self.log.len() == self.new_messages.len()
+            && self.places_changed.is_empty()
             && self.changed_messages.is_empty()
             && self.raised.is_empty()
             && self.reactions_cleared.is_empty()
@@ -76,6 +77,12 @@ impl Writes {
         self.log.retain(|(id, ..)| !conversations.contains(id));
         self.new_messages.retain(|(id, _)| !conversations.contains(id));
         self.members.retain(|(id, _), _| !conversations.contains(id));
+    }
+
+    /// The lines of the log and their messages, if there is nothing else.
+    pub fn messages(&self) -> impl Iterator<Item = (ConversationId, &LogRow, &Message)> {
+        let lines = self.log.iter().zip(&self.new_messages);
+        lines.map(|((conversation, row, _), (_, message))| (*conversation, row, message))
     }
 
     /// Writes everything, within the transaction in which it was judged.

@@ -5,7 +5,6 @@ use super::session::{Prepared, Session};
 use crate::database::Answer;
 use crate::rows::{conversation, epoch, int, number, tag_bits, to_json};
 use crate::writes::{Writes, Written};
-use chat_core::conversation::LogKind;
 use chat_core::id::{Timestamp, UserId};
 use uuid::Uuid;
 
@@ -70,11 +69,7 @@ pub(super) fn bound<'q>(query: Prepared<'q>, writes: &'q Writes) -> Answer<Prepa
         heads.new_tags.push(tag_bits(place.head.tag));
     }
     let mut lines = Lines::default();
-    let mut messages = writes.new_messages.iter().map(|(_, message)| message);
-    for (conversation, row, _) in &writes.log {
-        let (LogKind::MessageNew { .. }, Some(message)) = (&row.kind, messages.next()) else {
-            continue;
-        };
+    for (conversation, row, message) in writes.messages() {
         lines.conversations.push(*conversation.as_uuid());
         lines.seqs.push(int(row.seq.0));
         lines.tags.push(tag_bits(row.tag));

@@ -1,6 +1,7 @@
 //! How a group of appends is committed: one transaction, which is the only one that writes.
 
 use super::Shared;
+use super::messages::write_messages;
 use crate::database::Answer;
 use crate::desk::judge_all;
 use crate::group::{self, Job};
@@ -40,7 +41,10 @@ impl Commit {
         let mut session = self.0.write().await?;
         let judged = judge_all(&mut session, &batches).await?;
         if !judged.writes.is_empty() {
-            judged.writes.write(&mut session).await?;
+            match judged.writes.only_messages() {
+                true => write_messages(&mut session, &judged.writes).await?,
+                false => judged.writes.write(&mut session).await?,
+            }
             session.commit().await?;
             self.0.check_file()?;
         }

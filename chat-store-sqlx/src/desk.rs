@@ -34,7 +34,7 @@ pub(crate) async fn judge_all(database: &mut impl Database, batches: &[&Append])
     desk.judge_all(database, batches).await
 }
 
-/// Judges messages, without a look where enough is known; they have no time yet, which is for the writer to say.
+/// Judges messages, without a look where enough is known; where only the database knows the time, they have none yet.
 ///
 /// What was judged by what is known holds if the heads are still those that were known, and no id is there already. A
 /// conversation of which something would be refused by what is known is not among the writes: it has to be looked at.
@@ -59,7 +59,7 @@ pub(crate) async fn judge_messages(
     known.add_members(&desk.places, &mut desk.members);
     desk.places.extend(places);
     desk.members.extend(members);
-    desk.at = UNDATED;
+    desk.at = database.at().unwrap_or(UNDATED);
     let mut judged = desk.judge_all(database, batches).await?;
     // What is stored answers again, whatever would be said of it now; and nobody has looked for the id of a refused one.
     let is_refused = |(batch, answer): &(&&Append, &Appended)| {

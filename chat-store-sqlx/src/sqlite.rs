@@ -189,7 +189,7 @@ impl SqliteOptions {
             lock,
         });
         Ok(SqliteStore {
-            appends: Queue::start(Commit(shared.clone())),
+            appends: Queue::start(Commit::new(shared.clone())),
             shared,
         })
     }

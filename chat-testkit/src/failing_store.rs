@@ -104,6 +104,7 @@ struct Plan {
     /// Answers of such calls come so late.
     late: Option<(Call, Duration)>,
     next: VecDeque<(Call, Failure)>,
+    calls: u64,
     failures: u64,
     /// Which store answers instead of the first.
     replaced: Option<Arc<dyn Store>>,
@@ -129,6 +130,7 @@ impl StoreFaults {
             delay_max: Duration::ZERO,
             late: None,
             next: VecDeque::new(),
+            calls: 0,
             failures: 0,
             replaced: None,
             time_stands: false,
@@ -188,6 +190,11 @@ impl StoreFaults {
         plan.next.clear();
         drop(plan);
         self.set_paused(false);
+    }
+
+    /// How many calls were made so far.
+    pub fn calls(&self) -> u64 {
+        self.lock().calls
     }
 
     /// How many calls failed so far.
@@ -258,6 +265,7 @@ impl Plan {
             (false, None) if after => Some(Failure::AfterTheEffect),
             (false, None) => None,
         };
+        self.calls += 1;
         self.failures += u64::from(failure.is_some());
         let (delay, mut delay_after) = (self.delay(), self.delay());
         if let Some((wanted, by)) = self.late

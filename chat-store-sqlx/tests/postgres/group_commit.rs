@@ -7,6 +7,7 @@ use chat_core::command::MemberAdd;
 use chat_store_sqlx::PostgresOptions;
 use chat_testkit::postgres::shared_postgres_url;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
@@ -17,7 +18,8 @@ async fn a_conversation_that_a_host_holds_delays_no_other() {
     let groups = words.groups(5).await;
     let (held, others) = groups.split_last().unwrap();
     let load = Load::start(&words, others, 8);
-    load.goes_on(50).await;
+    let began = Instant::now();
+    load.goes_on(500).await;
 
     let mut host = PgConnection::connect(&shared_postgres_url()).await.unwrap();
     let lock = format!("BEGIN; SELECT 1 FROM {schema}.chat_conversations WHERE id = '{held}' FOR UPDATE");
@@ -43,12 +45,17 @@ async fn a_conversation_that_a_host_holds_delays_no_other() {
     host.execute("COMMIT").await.unwrap();
 
     let told = load.end().await;
-    let meanwhile = told.waited.iter().filter(|(at, _)| (since..until).contains(at));
-    let longest = meanwhile.map(|(_, waited)| *waited).max().unwrap();
-    assert!(
-        longest < Duration::from_secs(2),
-        "one of the others waited for {longest:?}"
-    );
+    let p99 = |span: Range<Instant>| {
+        let waited = told.waited.iter().filter(|(at, _)| span.contains(at));
+        let mut waited: Vec<_> = waited.map(|(_, waited)| *waited).collect();
+        waited.sort_unstable();
+        waited[waited.len() * 99 / 100]
+    };
+    let (before, meanwhile) = (p99(began..since), p99(since..until));
+    println!("99 of 100 of the others waited for {before:?} before and {meanwhile:?} while it was held");
+    // Room for a machine that does something else in one of the two.
+    let room = Duration::from_millis(100);
+    assert!(meanwhile < before * 3 / 2 + room, "{before:?} became {meanwhile:?}");
     assert!(told.in_vain.is_empty(), "{:?}", told.in_vain);
     words.holds(others, &told).await;
 

@@ -4,10 +4,14 @@ use super::house::House;
 use super::house::narrow;
 use super::say::*;
 use chat_core::code::ResetReason;
+use chat_core::conversation::ConversationKind;
 use chat_core::frame::{Reset, Resume, ServerFrame};
 use chat_core::id::{Position, Seq, Tag};
+use chat_store_memory::MemoryStore;
+use chat_testkit::FailingStore;
 use chat_testkit::transport::Dial;
 use chat_testkit::wire::{Memory, Wire, events};
+use std::sync::Arc;
 
 fn seqs(frames: &[ServerFrame]) -> Vec<u64> {
     events(frames).iter().map(|event| event.seq.0).collect()
@@ -37,6 +41,25 @@ async fn resume_replays_only_what_was_missed() {
         _ => 1,
     });
     assert!(longest.max().unwrap() <= 200, "in pages");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resume_of_five_hundred_conversations_with_nothing_new_asks_the_store_once() {
+    let store = FailingStore::new(Arc::new(MemoryStore::new()), 1);
+    let faults = store.faults();
+    let house = House::with(|builder| builder.store(store)).await;
+    let [mut ana] = house.guests(["ana"]).await;
+    for _ in 0..500 {
+        let group = create(ConversationKind::Group, &["ana"]);
+        house.engine.system().execute(group).await.unwrap();
+    }
+    ana.drain().await;
+    let memory = ana.leave();
+    assert_eq!(memory.cursors.len(), 500);
+    let before = faults.calls();
+    let (_ana, frames) = Wire::come_back(&house.connector, memory).await;
+    assert_eq!(faults.calls() - before, 1);
+    assert!(seqs(&frames).is_empty() && resets(&frames).is_empty(), "{frames:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -56,8 +56,10 @@ async fn a_resume_of_five_hundred_conversations_with_nothing_new_asks_the_store_
     ana.drain().await;
     let memory = ana.leave();
     assert_eq!(memory.cursors.len(), 500);
+    let mut ana = Wire::dial(&house.connector, Dial::default()).await;
+    ana.hello(memory.hello()).await;
     let before = faults.calls();
-    let (_ana, frames) = Wire::come_back(&house.connector, memory).await;
+    let frames = ana.resume(memory.resume()).await;
     assert_eq!(faults.calls() - before, 1);
     assert!(seqs(&frames).is_empty() && resets(&frames).is_empty(), "{frames:?}");
 }

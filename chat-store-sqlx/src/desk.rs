@@ -1,17 +1,18 @@
-//! Where a group of batches is judged: what the judge needs is loaded once, and what it says is done in memory first,
-//! so that each item sees those before it and each row is written once.
+//! Where a group of batches is judged: what the judge needs is loaded once (`load.rs`), and what it says is done in memory
+//! first (`apply.rs`), so that each item sees those before it and each row is written once.
+
+mod apply;
+mod load;
 
 use crate::database::{Answer, Database};
 use crate::known::Known;
 use crate::rows::{Members, Membership, Place};
-use crate::statements::{self, Asked, Basis, ReactionKey};
-use crate::writes::{MemberChange, Writes};
-use chat_core::conversation::{
-    Change, Conversation, Current, Facts, LogKind, LogRow, Role, Touches, Verdict, Write, judge, render, touches,
-};
+use crate::statements::{self, Basis, ReactionKey};
+use crate::writes::Writes;
+use chat_core::conversation::{Conversation, Current, Facts, LogKind, Verdict, judge, render, touches};
 use chat_core::event::EventKind;
-use chat_core::id::{CommandId, ConversationId, Epoch, MessageId, Position, Revision, Seq, Timestamp, UserId};
-use chat_core::message::{Message, Reaction};
+use chat_core::id::{CommandId, ConversationId, Epoch, MessageId, Position, Seq, Timestamp, UserId};
+use chat_core::message::Message;
 use chat_core::store::{Append, AppendItem, Appended, ItemOutcome, Prior, StoreError};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -119,30 +120,6 @@ struct Desk {
 }
 
 impl Desk {
-    async fn load(database: &mut impl Database, batches: &[&Append]) -> Answer<Self> {
-        let mut asked = Vec::new();
-        let mut also = Also::default();
-        for (batch, item) in items(batches) {
-            let (conversation, touches) = (batch.conversation, touches(item));
-            asked.push(Asked {
-                conversation,
-                id: item.command.id(),
-                user_id: item.actor.user(),
-            });
-            also.take(conversation, item, touches);
-        }
-        let named = also.users.iter().map(|(conversation, user)| Asked {
-            conversation: *conversation,
-            id: None,
-            user_id: Some(user),
-        });
-        asked.extend(named);
-
-        let mut desk = Self::of(statements::basis(database, &asked).await?);
-        desk.load_also(database, also).await?;
-        Ok(desk)
-    }
-
     fn of(basis: Basis) -> Self {
         Self {
             epoch: basis.epoch,
@@ -159,49 +136,6 @@ impl Desk {
             changed_messages: HashSet::new(),
             writes: Writes::default(),
         }
-    }
-
-    /// What only some commands need.
-    async fn load_also(&mut self, database: &mut impl Database, also: Also) -> Answer<()> {
-        if !also.messages.is_empty() {
-            let found = statements::messages_by_id(database, &also.messages).await?;
-            let by_id = |(conversation, message): (_, Message)| ((conversation, message.id), message);
-            self.messages = found.into_iter().map(by_id).collect();
-        }
-        let key = |(conversation, message, emoji): &(ConversationId, MessageId, String)| {
-            let message = self.messages.get(&(*conversation, *message))?.seq;
-            Some(ReactionKey {
-                conversation: *conversation,
-                message,
-                emoji: emoji.clone(),
-            })
-        };
-        let chosen = also.reactions.iter();
-        let chosen: Vec<_> = chosen
-            .filter_map(|(reaction, user)| Some((key(reaction)?, user.clone())))
-            .collect();
-        if !chosen.is_empty() {
-            self.chosen = statements::chosen(database, &chosen).await?.into_iter().collect();
-        }
-        let taken_back: HashSet<_> = also.taken_back.iter().filter_map(key).collect();
-        for reaction in taken_back {
-            let users =
-                statements::first_users(database, &reaction, REACTION_USERS_MAX + also.taken_back.len()).await?;
-            self.first_users.insert(reaction, users);
-        }
-        for pair in also.pairs {
-            if let Some(first) = statements::direct(database, &pair).await? {
-                self.directs.insert(pair, first);
-            }
-        }
-        if !also.joining.is_empty() {
-            self.inboxes = statements::inboxes(database, &also.joining).await?;
-        }
-        for conversation in also.ended {
-            let members = statements::current_members(database, conversation).await?;
-            self.all_members.insert(conversation, members.into_iter().collect());
-        }
-        Ok(())
     }
 
     async fn judge_all(mut self, database: &mut impl Database, batches: &[&Append]) -> Answer<Judged> {
@@ -293,293 +227,6 @@ impl Desk {
         let member = self.members.get(&conversation)?.get(user);
         member.filter(|member| member.ended.is_none())
     }
-
-    fn apply(&mut self, conversation: ConversationId, change: &Change) {
-        let row = &change.row;
-        let before = self.places.get(&conversation).map(|place| place.head);
-        for write in &change.writes {
-            self.apply_write(conversation, row, write);
-        }
-        let prior = row.prior(conversation);
-        self.priors.insert((conversation, row.id), prior);
-        let named = row.kind.message().and_then(|id| self.messages.get(&(conversation, id)));
-        let log = (conversation, row.clone(), named.map(|message| message.seq));
-        self.writes.log.push(log);
-        if let Some(place) = self.places.get_mut(&conversation) {
-            place.head = row.position();
-            let written = self.writes.places.entry(conversation);
-            written.or_insert_with(|| (place.clone(), before)); // filled in at the end
-        }
-    }
-
-    fn apply_write(&mut self, conversation: ConversationId, row: &LogRow, write: &Write) {
-        let (seq, at) = (row.seq, row.at);
-        match write {
-            Write::CreateConversation {
-                conversation: created,
-                pair,
-            } => {
-                if let Some(pair) = pair {
-                    self.directs.insert(pair.clone(), row.prior(conversation));
-                }
-                let place = Place {
-                    conversation: Conversation {
-                        member_count: 0, // counted up by the memberships that follow
-                        ..created.clone()
-                    },
-                    deleted: false,
-                    owner: None,
-                    pair: pair.clone(),
-                    head: Position::START,
-                };
-                self.places.insert(conversation, place);
-                self.all_members.insert(conversation, BTreeSet::new());
-            }
-            Write::UpdateConversation { title, meta } => self.change_place(conversation, |place| {
-                if title.is_some() {
-                    place.conversation.title.clone_from(title);
-                }
-                if meta.is_some() {
-                    place.conversation.meta.clone_from(meta);
-                }
-            }),
-            Write::DeleteConversation => {
-                let pair = self.places.get(&conversation).and_then(|place| place.pair.clone());
-                if let Some(pair) = pair {
-                    self.directs.remove(&pair);
-                }
-                self.change_place(conversation, |place| {
-                    place.deleted = true;
-                    place.pair = None;
-                });
-            }
-            Write::OpenMembership { user, role } => self.open(conversation, seq, user, role),
-            Write::CloseMembership { user } => self.close(conversation, seq, user),
-            Write::CloseEveryMembership => {
-                let users = self.all_members.get(&conversation).cloned().unwrap_or_default();
-                for user in users {
-                    self.close(conversation, seq, &user);
-                }
-            }
-            Write::SetRole { user, role } => self.set_role(conversation, user, role),
-            Write::InsertMessage(message) => {
-                self.messages.insert((conversation, message.id), message.clone());
-            }
-            Write::MoveReadMark { user } => self.change_member(conversation, user).mark = Some(seq),
-            Write::EditMessage {
-                message,
-                content,
-                version,
-            } => self.change_message(conversation, *message, seq, |message| {
-                message.content = Some(content.clone());
-                message.version = *version;
-                message.edited_at = Some(at);
-            }),
-            Write::EraseMessage { message, version } => {
-                let erased = self.messages.get(&(conversation, *message)).map(|message| message.seq);
-                self.change_message(conversation, *message, seq, |message| {
-                    message.content = None;
-                    message.version = *version;
-                    message.deleted_at = Some(at);
-                    message.reactions.clear();
-                });
-                if let Some(erased) = erased {
-                    self.writes.reactions_cleared.push((conversation, erased));
-                    let is_other = |key: &ReactionKey| (key.conversation, key.message) != (conversation, erased);
-                    self.writes.reactions.retain(|(key, _), _| is_other(key));
-                    self.chosen.retain(|(key, _)| is_other(key));
-                }
-            }
-            Write::AddReaction { message, user, emoji } => self.add_reaction(conversation, *message, seq, user, emoji),
-            Write::RemoveReaction { message, user, emoji } => {
-                self.remove_reaction(conversation, *message, seq, user, emoji);
-            }
-        }
-    }
-
-    fn change_place(&mut self, conversation: ConversationId, change: impl FnOnce(&mut Place)) {
-        if let Some(place) = self.places.get_mut(&conversation) {
-            change(place);
-            if !self.writes.places_changed.contains(&conversation) {
-                self.writes.places_changed.push(conversation);
-            }
-        }
-    }
-
-    fn change_message(
-        &mut self,
-        conversation: ConversationId,
-        id: MessageId,
-        seq: Seq,
-        change: impl FnOnce(&mut Message),
-    ) {
-        if let Some(message) = self.messages.get_mut(&(conversation, id)) {
-            change(message);
-            message.changed = seq;
-            self.changed_messages.insert((conversation, id));
-        }
-    }
-
-    fn change_member(&mut self, conversation: ConversationId, user: &UserId) -> &mut MemberChange {
-        self.writes.members.entry((conversation, user.clone())).or_default()
-    }
-
-    fn raise(&mut self, user: &UserId) {
-        *self.writes.raised.entry(user.clone()).or_default() += 1;
-    }
-
-    fn open(&mut self, conversation: ConversationId, seq: Seq, user: &UserId, role: &Role) {
-        self.raise(user);
-        *self.inboxes.entry(user.clone()).or_default() += 1;
-        let membership = Membership {
-            user: user.clone(),
-            role: role.clone(),
-            joined: seq,
-            ended: None,
-            read: seq,
-            delivered: seq,
-            muted: false,
-            archived: false,
-            revision: Revision::ZERO, // known once it is raised
-        };
-        self.members
-            .entry(conversation)
-            .or_default()
-            .insert(user.clone(), membership);
-        *self.change_member(conversation, user) = MemberChange {
-            open: Some((role.clone(), seq)),
-            ..MemberChange::default()
-        };
-        if let Some(members) = self.all_members.get_mut(&conversation) {
-            members.insert(user.clone());
-        }
-        self.change_place(conversation, |place| {
-            place.conversation.member_count += 1;
-            own(place, user, role);
-        });
-    }
-
-    fn close(&mut self, conversation: ConversationId, seq: Seq, user: &UserId) {
-        self.raise(user);
-        if let Some(count) = self.inboxes.get_mut(user) {
-            *count = count.saturating_sub(1);
-        }
-        if let Some(member) = self
-            .members
-            .get_mut(&conversation)
-            .and_then(|members| members.get_mut(user))
-        {
-            member.ended = Some(seq);
-        }
-        self.change_member(conversation, user).close = Some(seq);
-        if let Some(members) = self.all_members.get_mut(&conversation) {
-            members.remove(user);
-        }
-        self.change_place(conversation, |place| {
-            if place.owner.as_ref() == Some(user) {
-                place.owner = None;
-            }
-            place.conversation.member_count = place.conversation.member_count.saturating_sub(1);
-        });
-    }
-
-    fn set_role(&mut self, conversation: ConversationId, user: &UserId, role: &Role) {
-        if let Some(member) = self
-            .members
-            .get_mut(&conversation)
-            .and_then(|members| members.get_mut(user))
-        {
-            member.role = role.clone();
-        }
-        self.change_member(conversation, user).role = Some(role.clone());
-        self.change_place(conversation, |place| own(place, user, role));
-    }
-
-    fn add_reaction(&mut self, conversation: ConversationId, id: MessageId, seq: Seq, user: &UserId, emoji: &str) {
-        let mut is_new = false;
-        self.change_message(conversation, id, seq, |message| {
-            let known = message.reactions.iter_mut().find(|reaction| reaction.emoji == emoji);
-            match known {
-                Some(reaction) => {
-                    if reaction.users.len() < REACTION_USERS_MAX {
-                        reaction.users.push(user.clone());
-                    }
-                    reaction.count += 1;
-                }
-                None => {
-                    is_new = true;
-                    message.reactions.push(Reaction {
-                        emoji: emoji.to_owned(),
-                        count: 1,
-                        users: vec![user.clone()],
-                    });
-                }
-            }
-        });
-        let Some(message) = self.messages.get(&(conversation, id)) else {
-            return;
-        };
-        let key = reaction(conversation, message.seq, emoji);
-        if is_new {
-            self.first_users.insert(key.clone(), vec![user.clone()]);
-        } else if let Some(first) = self.first_users.get_mut(&key) {
-            first.push(user.clone());
-        }
-        self.chosen.insert((key.clone(), user.clone()));
-        self.writes.reactions.insert((key, user.clone()), Some(seq));
-    }
-
-    fn remove_reaction(&mut self, conversation: ConversationId, id: MessageId, seq: Seq, user: &UserId, emoji: &str) {
-        let Some(message) = self.messages.get(&(conversation, id)) else {
-            return;
-        };
-        let key = reaction(conversation, message.seq, emoji);
-        let first = self.first_users.entry(key.clone()).or_default();
-        first.retain(|other| other != user);
-        let users: Vec<_> = first.iter().take(REACTION_USERS_MAX).cloned().collect();
-        self.change_message(conversation, id, seq, |message| {
-            for reaction in message.reactions.iter_mut().filter(|reaction| reaction.emoji == emoji) {
-                reaction.count = reaction.count.saturating_sub(1);
-                reaction.users.clone_from(&users);
-            }
-            message.reactions.retain(|reaction| reaction.count > 0);
-        });
-        self.chosen.remove(&(key.clone(), user.clone()));
-        self.writes.reactions.insert((key, user.clone()), None);
-    }
-
-    fn into_writes(mut self) -> (Writes, HashMap<ConversationId, Members>) {
-        for (id, (written, _)) in &mut self.writes.places {
-            if let Some(place) = self.places.remove(id) {
-                *written = place;
-            }
-        }
-        let places = &self.writes.places;
-        let exists = |id: &ConversationId| places.get(id).is_some_and(|(_, before)| before.is_some());
-        self.writes.places_changed.retain(exists);
-        for (conversation, row, _) in &self.writes.log {
-            if let LogKind::MessageNew { message } = row.kind
-                && let Some(message) = self.messages.remove(&(*conversation, message))
-            {
-                self.writes.new_messages.push((*conversation, message));
-            }
-        }
-        for key in self.changed_messages {
-            if let Some(message) = self.messages.remove(&key) {
-                self.writes.changed_messages.push((key.0, message));
-            }
-        }
-        (self.writes, self.members)
-    }
-}
-
-/// The owner of a conversation is the member with that role.
-fn own(place: &mut Place, user: &UserId, role: &Role) {
-    if *role == Role::Owner {
-        place.owner = Some(user.clone());
-    } else if place.owner.as_ref() == Some(user) {
-        place.owner = None;
-    }
 }
 
 fn reaction(conversation: ConversationId, message: Seq, emoji: &str) -> ReactionKey {
@@ -587,47 +234,6 @@ fn reaction(conversation: ConversationId, message: Seq, emoji: &str) -> Reaction
         conversation,
         message,
         emoji: emoji.to_owned(),
-    }
-}
-
-pub(crate) fn items<'a>(batches: &'a [&'a Append]) -> impl Iterator<Item = (&'a Append, &'a AppendItem)> {
-    let items = |batch: &&'a Append| {
-        let batch: &'a Append = batch;
-        batch.items.iter().map(move |item| (batch, item))
-    };
-    batches.iter().flat_map(items)
-}
-
-/// What the items of a group touch beside their own id and actor.
-#[derive(Default)]
-struct Also {
-    users: Vec<(ConversationId, UserId)>,
-    messages: Vec<(ConversationId, MessageId)>,
-    reactions: Vec<((ConversationId, MessageId, String), UserId)>,
-    taken_back: Vec<(ConversationId, MessageId, String)>,
-    pairs: BTreeSet<(UserId, UserId)>,
-    joining: Vec<UserId>,
-    ended: BTreeSet<ConversationId>,
-}
-
-impl Also {
-    fn take(&mut self, conversation: ConversationId, item: &AppendItem, touches: Touches<'_>) {
-        use chat_core::command::Command;
-        self.users.extend(touches.user.map(|user| (conversation, user.clone())));
-        let messages = touches.message.into_iter().chain(touches.reply_to);
-        self.messages.extend(messages.map(|message| (conversation, message)));
-        if let (Some(message), Some(emoji), Some(user)) = (touches.message, touches.emoji, item.actor.user()) {
-            let reaction = (conversation, message, emoji.to_owned());
-            if matches!(item.command, Command::ReactionRemove(_)) {
-                self.taken_back.push(reaction.clone());
-            }
-            self.reactions.push((reaction, user.clone()));
-        }
-        self.pairs.extend(touches.pair);
-        self.joining.extend(touches.joining);
-        if matches!(item.command, Command::ConversationDelete(_)) {
-            self.ended.insert(conversation);
-        }
     }
 }
 

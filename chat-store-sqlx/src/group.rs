@@ -5,6 +5,7 @@
 //! who goes away cancels nothing.
 
 use crate::database::Answer;
+use chat_core::command::Command;
 use chat_core::store::{Append, Appended, StoreError};
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -121,6 +122,12 @@ async fn run(mut commit: impl Commit, mut waiting: mpsc::Receiver<Job>) {
             sleep(HELD_PAUSE).await;
         }
     }
+}
+
+/// Whether nothing but messages is asked for: most batches, which have a way of their own.
+pub(crate) fn is_messages(batch: &Append) -> bool {
+    let mut commands = batch.items.iter().map(|item| &item.command);
+    commands.all(|command| matches!(command, Command::MessageSend(_)))
 }
 
 pub(crate) fn late() -> StoreError {

@@ -11,12 +11,11 @@ use super::messages::write_messages;
 use super::session::Session;
 use crate::database::{Answer, Database};
 use crate::desk::{judge_all, judge_messages};
-use crate::group::{self, Job, ROUNDS_MAX};
+use crate::group::{self, Job, ROUNDS_MAX, is_messages};
 use crate::known::Known;
 use crate::rows::conversation;
 use crate::statements::ids;
 use crate::writes::{is_stale, stale};
-use chat_core::command::Command;
 use chat_core::store::{Append, Appended, StoreError};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
@@ -71,13 +70,6 @@ impl group::Commit for Commit {
 enum Way {
     Messages,
     Locked,
-}
-
-fn is_messages(batch: &Append) -> bool {
-    batch
-        .items
-        .iter()
-        .all(|item| matches!(item.command, Command::MessageSend(_)))
 }
 
 impl Commit {
@@ -390,7 +382,7 @@ mod tests {
     use crate::group::Queue;
     use crate::postgres::{PostgresOptions, PostgresStore};
     use chat_core::Store;
-    use chat_core::command::{ConversationCreate, MessageSend};
+    use chat_core::command::{Command, ConversationCreate, MessageSend};
     use chat_core::conversation::{ConversationKind, RuleLimits};
     use chat_core::dedup::fingerprint;
     use chat_core::id::{CommandId, ConversationId, MessageId};

@@ -4,10 +4,9 @@ use super::Shared;
 use super::messages::write_messages;
 use crate::database::Answer;
 use crate::desk::{judge_all, judge_messages};
-use crate::group::{self, Job};
+use crate::group::{self, Job, is_messages};
 use crate::known::Known;
 use crate::writes::Written;
-use chat_core::command::Command;
 use chat_core::store::{Append, Appended};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -54,11 +53,7 @@ impl group::Commit for Commit {
 
 impl Commit {
     async fn try_commit(&mut self, batches: &[&Append]) -> Answer<Vec<Appended>> {
-        let is_message = |batch: &&Append| {
-            let mut commands = batch.items.iter().map(|item| &item.command);
-            commands.all(|command| matches!(command, Command::MessageSend(_)))
-        };
-        if batches.iter().all(is_message) {
+        if batches.iter().all(|batch| is_messages(batch)) {
             match self.by_guess(batches).await {
                 Ok(Some(answers)) => return Ok(answers),
                 // Something was not as it was known.

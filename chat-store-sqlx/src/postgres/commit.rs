@@ -2,8 +2,8 @@
 //!
 //! Most groups are messages, which go without a lock, by what `messages.rs` says. All other commands are judged under
 //! the locks of their conversations, in the order of G7: the conversation, the id in it, the membership, in statements
-//! of their own. A batch whose group failed, or whose conversation is held elsewhere for too long, goes alone, beside
-//! the groups, so that it delays nobody.
+//! of their own. A batch whose group failed, whose conversation is held elsewhere for too long, or that ends its
+//! conversation, goes alone, beside the groups, so that it delays nobody.
 
 use super::Shared;
 use super::held::Hold;
@@ -16,6 +16,7 @@ use crate::known::Known;
 use crate::rows::conversation;
 use crate::statements::ids;
 use crate::writes::{is_stale, stale};
+use chat_core::command::Command;
 use chat_core::store::{Append, Appended, StoreError};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
@@ -50,6 +51,8 @@ impl Commit {
 
 impl group::Commit for Commit {
     async fn commit(&mut self, group: Vec<Job>) -> Vec<Job> {
+        let (ends, group): (Vec<_>, Vec<_>) = group.into_iter().partition(|job| ends_a_conversation(&job.batch));
+        ends.into_iter().for_each(|job| self.go_alone(job));
         let (messages, others): (Vec<_>, Vec<_>) = group.into_iter().partition(|job| is_messages(&job.batch));
         let mut held = Vec::new();
         for (group, way) in [(messages, Way::Messages), (others, Way::Locked)] {
@@ -70,6 +73,14 @@ impl group::Commit for Commit {
 enum Way {
     Messages,
     Locked,
+}
+
+/// Then it ends every membership in it, of which a channel has up to 100,000: that takes seconds.
+fn ends_a_conversation(batch: &Append) -> bool {
+    batch
+        .items
+        .iter()
+        .any(|item| matches!(item.command, Command::ConversationDelete(_)))
 }
 
 impl Commit {
@@ -382,7 +393,7 @@ mod tests {
     use crate::group::Queue;
     use crate::postgres::{PostgresOptions, PostgresStore};
     use chat_core::Store;
-    use chat_core::command::{Command, ConversationCreate, MessageSend};
+    use chat_core::command::{ConversationCreate, MessageSend};
     use chat_core::conversation::{ConversationKind, RuleLimits};
     use chat_core::dedup::fingerprint;
     use chat_core::id::{CommandId, ConversationId, MessageId};

@@ -3,7 +3,7 @@
 use crate::load::{AT_MOST, Load, Words, by, id, message, user};
 use crate::proxy::Proxy;
 use crate::{fresh_schema, fresh_store};
-use chat_core::command::MemberAdd;
+use chat_core::command::{ConversationDelete, MemberAdd};
 use chat_store_sqlx::PostgresOptions;
 use chat_testkit::postgres::shared_postgres_url;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
@@ -250,4 +250,43 @@ async fn a_user_whom_a_host_holds_delays_no_conversation() {
     for waiting in waiting {
         timeout(AT_MOST, waiting).await.unwrap().unwrap();
     }
+}
+
+/// A large channel takes seconds to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conversation_that_takes_long_to_end_delays_no_other() {
+    let (store, schema) = fresh_store().await;
+    let words = Words::on(&store).await;
+    let groups = words.groups(9).await;
+    let (ended, others) = groups.split_last().unwrap();
+    let mut host = PgConnection::connect(&shared_postgres_url()).await.unwrap();
+    let slow = format!(
+        "CREATE FUNCTION {schema}.slow() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN PERFORM pg_sleep(3); RETURN NEW; END'; \
+         CREATE TRIGGER slow BEFORE UPDATE ON {schema}.chat_members FOR EACH ROW \
+         WHEN (NEW.ended IS NOT NULL AND NEW.user_id = 'ann') EXECUTE FUNCTION {schema}.slow()"
+    );
+    host.execute(AssertSqlSafe(slow)).await.unwrap();
+    let load = Load::start(&words, others, 8);
+    load.goes_on(50).await;
+
+    let since = Instant::now();
+    let end = ConversationDelete {
+        conversation: *ended,
+        id: id(),
+    };
+    let ending = tokio::spawn({
+        let words = words.clone();
+        async move { words.stored(by("ann"), end).await }
+    });
+    sleep(Duration::from_secs(3)).await;
+    let told = load.end().await;
+    let meanwhile = told.waited.iter().filter(|(at, _)| *at >= since);
+    let longest = meanwhile.map(|(_, waited)| *waited).max().unwrap();
+    assert!(
+        longest < Duration::from_secs(2),
+        "one of the others waited for {longest:?}"
+    );
+    words.holds(others, &told).await;
+    timeout(AT_MOST, ending).await.unwrap().unwrap();
 }

@@ -412,7 +412,7 @@ impl Command {
     }
 }
 
-/// Where a page ended: opaque, at most 256 bytes.
+/// Where a page ended: opaque, at most 256 bytes, without controls.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PageToken(pub String);

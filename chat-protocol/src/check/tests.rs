@@ -188,6 +188,7 @@ fn counts_and_sizes_have_their_bounds() {
     assert_eq!(list(Some(0), None), WRONG);
     assert_eq!(list(Some(51), None), WRONG);
     assert_eq!(list(None, Some(&"x".repeat(257))), LARGE);
+    assert_eq!(list(None, Some("x\0")), WRONG);
     let users = (0..201).map(|n| user(n.to_string())).collect();
     assert_eq!(code(check(&WatchPresence { users }.into())), LARGE);
     let conversations = vec![conversation(); 21];

@@ -4,6 +4,7 @@ use crate::jwt::KeyText;
 use crate::store::PlaceText;
 use chat_core::Limits;
 use chat_transport_ws::OriginRule;
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -113,11 +114,17 @@ pub struct StoreSettings {
     pub store: PlaceText,
 
     /// Leave the schema as it is, and do not start when it is not the one of this version.
-    #[arg(long, env = "CHAT_NO_MIGRATE", help_heading = "Store")]
+    #[arg(long, env = "CHAT_NO_MIGRATE", value_parser = BoolishValueParser::new(), help_heading = "Store")]
     pub no_migrate: bool,
 
     /// Accept a PostgreSQL that may lose what it acknowledged when it stops hard (`synchronous_commit` or `fsync` off).
-    #[arg(long, env = "CHAT_ALLOW_DATA_LOSS", global = true, help_heading = "Store")]
+    #[arg(
+        long,
+        env = "CHAT_ALLOW_DATA_LOSS",
+        value_parser = BoolishValueParser::new(),
+        global = true,
+        help_heading = "Store"
+    )]
     pub allow_data_loss: bool,
 }
 

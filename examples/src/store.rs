@@ -74,8 +74,8 @@ impl TryFrom<&PlaceText> for Place {
                 file(path.strip_prefix("//").unwrap_or(path))
             }
             Some("postgres" | "postgresql") => {
-                let options = PgConnectOptions::from_str(text).ok().filter(|_| text.contains("://"));
-                let options = options.ok_or(StoreProblem::NoAddress)?;
+                let options = may_be_an_address(text).then(|| PgConnectOptions::from_str(text).ok());
+                let options = options.flatten().ok_or(StoreProblem::NoAddress)?;
                 let host = match options.get_socket() {
                     Some(socket) => socket.display().to_string(),
                     None => format!("{}:{}", options.get_host(), options.get_port()),
@@ -89,6 +89,15 @@ impl TryFrom<&PlaceText> for Place {
             Some(_) => Err(StoreProblem::NoStore),
         }
     }
+}
+
+/// A password with `/`, `?` or `#` as they are would end before them, and the rest of it be shown as host and database.
+fn may_be_an_address(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    !rest.contains('#') && !rest[authority.len()..].contains('@')
 }
 
 /// A path as the start lines show it: whole, wherever the server was started.
@@ -158,7 +167,10 @@ pub async fn act(act: &Act, settings: &StoreSettings, mut out: impl Write) -> Re
                 _ => {}
             }
             let opened = Opened::connect(settings, &place).await?;
-            let epochs = opened.reset_epoch().await;
+            let epochs = match opened.check().await {
+                Ok(()) => opened.reset_epoch().await,
+                Err(error) => Err(error),
+            };
             opened.close().await;
             let (old, new) = epochs.map_err(|error| StoreProblem::of(&place, error))?;
             format!(

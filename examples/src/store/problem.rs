@@ -138,8 +138,8 @@ fn about_postgres(f: &mut fmt::Formatter<'_>, shown: &str, error: &OpenError) ->
         (Some("53300"), _) => f.write_str("has no connection left: raise its `max_connections`"),
         (Some("42501"), Some(said)) => write!(
             f,
-            "does not let this user change the schema: {}; run `chat-server migrate` as one who may, and start with \
-             --no-migrate",
+            "does not let this user do what it has to: {}; run `chat-server migrate` as one who may change the schema, \
+             grant this user to read and write the rows of its tables, and start with --no-migrate",
             said.message()
         ),
         _ => match error {

@@ -68,6 +68,9 @@ fn a_database_that_cannot_be_used_gets_a_sentence() {
         output.contains("Old epoch: ") && output.contains("New epoch: "),
         "{output}"
     );
+    let clerk = "create role clerk login password 'secret'";
+    postgres.psql("postgres", clerk).expect("it answers");
+    sentence(&format!("postgres://clerk:secret@{at}/chat"), "grant this user");
     let later = "insert into chat_migrations (version, description, success, checksum, execution_time) \
                  values (9999, 'later', true, '', 0)";
     postgres.psql("chat", later).expect("the table is there");

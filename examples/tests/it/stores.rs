@@ -75,6 +75,14 @@ fn a_file_that_cannot_be_had_gets_a_sentence() {
         ("", "names no store"),
         ("mysql://ana:secret@localhost/chat", "names no store"),
         ("postgres:secret", "no address of PostgreSQL"),
+        // Passwords that nobody wrote as `%` and two digits: what is behind would pass for host and database.
+        (
+            "postgres://ana:p@secret/secret@localhost/chat",
+            "no address of PostgreSQL",
+        ),
+        ("postgres://ana:1/secret@localhost/chat", "no address of PostgreSQL"),
+        ("postgres://ana:1?secret@localhost/chat", "no address of PostgreSQL"),
+        ("postgres://secret:1#secret@localhost/chat", "no address of PostgreSQL"),
     ] {
         let said = refused(folder.path(), store);
         assert!(said.contains(sentence), "{store}: {said}");
@@ -127,6 +135,29 @@ fn migrate_prints_its_statements_without_a_database_and_leaves_nothing() {
 }
 
 #[test]
+fn a_switch_in_the_environment_may_be_written_as_a_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ended = |value: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+        command
+            .args(arguments)
+            .args(["--store", "chat.db"])
+            .current_dir(folder.path());
+        for name in ["CHAT_NO_MIGRATE", "CHAT_ALLOW_DATA_LOSS"] {
+            command.env(name, value);
+        }
+        command.output().expect("it runs")
+    };
+    for value in ["1", "0", "true", "false"] {
+        let output = ended(value, &["migrate", "--print-sql"]);
+        assert!(output.status.success(), "{value}: {output:?}");
+    }
+    let output = ended("1", &["--listen", "127.0.0.1:0"]);
+    let notes = String::from_utf8_lossy(&output.stderr);
+    assert!(notes.contains("the schema is not up to date"), "{notes}");
+}
+
+#[test]
 fn without_migrating_a_server_starts_on_a_schema_that_was_made_before() {
     let folder = tempfile::tempdir().expect("a folder");
     let serve = ["--listen", "127.0.0.1:0", "--no-migrate"];
@@ -153,6 +184,13 @@ fn reset_epoch_says_the_old_one_and_the_new_one() {
     let (code, _, notes) = reset();
     assert_eq!(code, Some(1));
     assert!(notes.contains("chat.db is not there"), "{notes}");
+    fs::write(folder.path().join("chat.db"), "").expect("written");
+    let (code, _, notes) = reset();
+    assert_eq!(code, Some(1));
+    assert!(
+        notes.contains("cannot be used: the schema is not up to date"),
+        "{notes}"
+    );
     assert_eq!(run(folder.path(), &["migrate"]).0, Some(0));
     let (code, first, notes) = reset();
     assert_eq!(code, Some(0), "{notes}");

@@ -136,7 +136,9 @@ fn cpu_time_counts_connections_that_have_ended() {
         "half a second of a loop took {used:?}"
     );
     assert!(used < 4 * took, "{used:?} within {took:?}");
-    assert!(cluster_cpu(postgres.pid().unwrap()).unwrap() >= before + used);
+    // What has ended since counts to hundredths of a second only, user's and kernel's rounded down each.
+    let rounding = Duration::from_millis(50);
+    assert!(cluster_cpu(postgres.pid().unwrap()).unwrap() + rounding >= before + used);
 }
 
 #[test]

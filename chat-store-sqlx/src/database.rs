@@ -7,7 +7,7 @@
 //! | `LIST(a uuid, b text)` | rows of the first argument, a JSON array of objects | the same |
 //! | `IN ORDER JOIN` | `JOIN` | `CROSS JOIN`, which keeps the order: the list is small, and what it names is found by key |
 //! | `CHANGE()` | this transaction's id | the number of this transaction |
-//! | `LOCKED()` | `FOR UPDATE` | nothing: a transaction that writes is alone |
+//! | `LOCKED()` | `FOR NO KEY UPDATE` | nothing: a transaction that writes is alone |
 //! | `NOW()` | the server's time in ms | nothing: the process's time is asked |
 //! | `NEXT()` | the first transaction that this snapshot may not see | the number of the next transaction |
 //! | `LIFE()` | the table and the server's start: both are others after a restore | when the store was opened |
@@ -227,7 +227,7 @@ pub(crate) const POSTGRES: Dialect = Dialect {
     },
     join: "JOIN",
     change: "pg_current_xact_id()",
-    locked: " FOR UPDATE",
+    locked: " FOR NO KEY UPDATE",
     now: "(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
     next: "pg_snapshot_xmin(pg_current_snapshot())::text::bigint",
     life: "concat(tableoid, '/', extract(epoch FROM pg_postmaster_start_time()))",

@@ -148,7 +148,7 @@ impl PostgresOptions {
         self.open(pool, true, "").await
     }
 
-    /// On a host's own pool, which reads; two connections more, with the same options, commit.
+    /// On a host's own pool, which reads; two connections more, with the same options and `search_path`, commit.
     ///
     /// # Errors
     /// As [`connect`](PostgresOptions::connect).
@@ -158,14 +158,15 @@ impl PostgresOptions {
     }
 
     async fn open(&self, pool: PgPool, owns_pool: bool, set: &str) -> Result<PostgresStore, OpenError> {
-        self.check_server(&pool).await?;
+        let search_path = self.check_server(&pool).await?;
+        let options = (*pool.connect_options()).clone().options(SESSION);
         let shared = Arc::new(Shared {
             statements: Statements::new(POSTGRES, self.schema.as_deref(), self.prefix.as_deref())?,
             schema: self.schema.clone(),
             is_hosts: !set.is_empty(),
             begin_reading: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{set}"),
             begin_writing: format!("BEGIN ISOLATION LEVEL READ COMMITTED{set}"),
-            options: (*pool.connect_options()).clone().options(SESSION),
+            options: options.options([("search_path", search_path)]),
             pool,
             owns_pool,
         });
@@ -176,10 +177,12 @@ impl PostgresOptions {
         })
     }
 
-    async fn check_server(&self, pool: &PgPool) -> Result<(), OpenError> {
+    /// Tells where the pool's connections find their tables, which its host may have said to each of them only.
+    async fn check_server(&self, pool: &PgPool) -> Result<String, OpenError> {
         let settings = "SELECT current_setting('server_version_num')::int AS version, \
                         current_setting('synchronous_commit') AS synchronous_commit, \
-                        current_setting('fsync') AS fsync, pg_is_in_recovery() AS is_standby";
+                        current_setting('fsync') AS fsync, pg_is_in_recovery() AS is_standby, \
+                        current_setting('search_path') AS search_path";
         let row = sqlx::query(settings)
             .fetch_one(pool)
             .await
@@ -205,7 +208,7 @@ impl PostgresOptions {
                 )));
             }
         }
-        Ok(())
+        row.try_get("search_path").map_err(OpenError::Connect)
     }
 
     /// The statements that make the schema, as [`migrate`](PostgresStore::migrate) runs them.

@@ -351,11 +351,11 @@ async fn judge_under_locks<C: Hold>(
     let statement = match elsewhere {
         Elsewhere::Skip => {
             "SELECT c.id AS conversation FROM chat_conversations c WHERE c.id IN (SELECT id FROM LIST(id uuid) j) \
-             ORDER BY c.id FOR UPDATE OF c SKIP LOCKED"
+             ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED"
         }
         Elsewhere::Wait => {
             "SELECT c.id AS conversation FROM chat_conversations c WHERE c.id IN (SELECT id FROM LIST(id uuid) j) \
-             ORDER BY c.id FOR UPDATE OF c"
+             ORDER BY c.id FOR NO KEY UPDATE OF c"
         }
     };
     let rows = session.fetch(statement, &[asked]).await?;

@@ -38,7 +38,7 @@ pub(super) const STATEMENT: &str = "WITH lines AS MATERIALIZED ( \
         JOIN chat_conversations c ON c.id = j.id AND c.head_seq = j.old_seq AND c.head_tag = j.old_tag \
         WHERE j.id NOT IN ( \
             SELECT l.conversation FROM lines l JOIN chat_log g ON g.conversation = l.conversation AND g.id = l.id \
-        ) ORDER BY c.id FOR UPDATE OF c SKIP LOCKED \
+        ) ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED \
     ), bumped AS ( \
         UPDATE chat_conversations c SET head_seq = t.new_seq, head_tag = t.new_tag, changed = CHANGE() \
         FROM taken t WHERE c.id = t.id RETURNING c.id, (extract(epoch FROM statement_timestamp()) * 1000)::bigint AS at \

@@ -79,7 +79,7 @@ impl<C: Hold> Database for Session<C> {
 
     async fn lock_conversation(&mut self, conversation: ConversationId) -> Answer<()> {
         self.fetch(
-            "SELECT 1 AS one FROM chat_conversations WHERE id = $1 FOR UPDATE",
+            "SELECT 1 AS one FROM chat_conversations WHERE id = $1 FOR NO KEY UPDATE",
             &[id(conversation)],
         )
         .await?;

@@ -9,6 +9,7 @@ use chat_core::frame::Stored;
 use chat_core::store::{Actor, Head};
 use chat_store_sqlx::{AppendError, PostgresOptions, PostgresStore};
 use chat_testkit::postgres::shared_postgres_url;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Row, Transaction};
 
 struct Shop {
@@ -95,4 +96,48 @@ async fn what_a_host_commits_late_is_told_to_whoever_asked_meanwhile() {
     let told = words.changed_since(&horizon).await.heads;
     let is_told = |head: &Head| head.conversation == groups[0] && head.position.seq == late.seq;
     assert!(told.iter().any(is_told));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_finds_its_tables_where_the_hosts_connections_find_theirs() {
+    let schema = format!("{} spaced", fresh_schema());
+    let path = format!("SET search_path TO \"{schema}\", public");
+    let pool = PgPoolOptions::new()
+        .after_connect(move |connection, _| {
+            let path = path.clone();
+            Box::pin(async move { connection.execute(AssertSqlSafe(path)).await.map(drop) })
+        })
+        .connect(&shared_postgres_url())
+        .await
+        .unwrap();
+    let create = format!("CREATE SCHEMA \"{schema}\"");
+    pool.execute(AssertSqlSafe(create)).await.unwrap();
+    let store = PostgresStore::from_pool(pool.clone()).await.unwrap();
+    store.migrate().await.unwrap();
+    store.check().await.unwrap();
+    let words = Words::on(&store).await;
+    let groups = words.groups(1).await;
+    words.say(groups[0], "here").await;
+    let count = format!("SELECT count(*) FROM \"{schema}\".chat_messages");
+    let count: i64 = pool.fetch_one(AssertSqlSafe(count)).await.unwrap().get(0);
+    assert_eq!(count, 1);
+}
+
+/// The check of a foreign key locks the row that it names, until the host commits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hosts_row_that_refers_to_a_conversation_delays_none_of_its_messages() {
+    let shop = shop().await;
+    let words = Words::on(&shop.store).await;
+    let groups = words.groups(1).await;
+    let table = format!(
+        "CREATE TABLE {0}.topics (conversation uuid REFERENCES {0}.chat_conversations)",
+        shop.schema
+    );
+    shop.pool.execute(AssertSqlSafe(table)).await.unwrap();
+    let mut transaction = shop.begin().await;
+    let topic = format!("INSERT INTO {}.topics VALUES ('{}')", shop.schema, groups[0]);
+    transaction.execute(AssertSqlSafe(topic)).await.unwrap();
+    // Answered, though the host commits only afterwards.
+    words.say(groups[0], "said meanwhile").await;
+    shop.commit(transaction).await;
 }

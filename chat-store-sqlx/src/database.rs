@@ -99,8 +99,8 @@ pub(crate) struct Statements {
     prefix: String,
     /// No other time that a store is opened has the same.
     opened: String,
-    /// Guards the texts made so far, by where the written one is; held for a look or an insertion.
-    made: Arc<RwLock<HashMap<usize, Arc<str>>>>,
+    /// Guards the texts made so far, by where the written one is and how long; held for a look or an insertion.
+    made: Arc<RwLock<HashMap<(usize, usize), Arc<str>>>>,
 }
 
 const WRITTEN: &str = "chat_";
@@ -124,7 +124,7 @@ impl Statements {
     }
 
     pub fn text(&self, written: &'static str) -> SqlStr {
-        let place = written.as_ptr() as usize;
+        let place = (written.as_ptr() as usize, written.len());
         let known = self
             .made
             .read()

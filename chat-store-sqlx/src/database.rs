@@ -99,9 +99,12 @@ pub(crate) struct Statements {
     prefix: String,
     /// No other time that a store is opened has the same.
     opened: String,
-    /// Guards the texts made so far, by where the written one is and how long; held for a look or an insertion.
-    made: Arc<RwLock<HashMap<(usize, usize), Arc<str>>>>,
+    /// Guards the texts made so far, by the place of the written one; held for a look or an insertion.
+    made: Arc<RwLock<HashMap<Place, Arc<str>>>>,
 }
+
+/// Where a text is, and how long.
+type Place = (usize, usize);
 
 const WRITTEN: &str = "chat_";
 const OPENED: &str = "OPENED";
@@ -124,7 +127,7 @@ impl Statements {
     }
 
     pub fn text(&self, written: &'static str) -> SqlStr {
-        let place = (written.as_ptr() as usize, written.len());
+        let place: Place = (written.as_ptr() as usize, written.len());
         let known = self
             .made
             .read()

@@ -6,5 +6,6 @@ mod door;
 mod handshakes;
 mod mounted;
 mod opaque;
+mod peer;
 mod session;
 mod strangers;

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{
     ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -50,6 +50,16 @@ impl Answer {
             .with(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         answer.headers[0].1 = HeaderValue::from_static("upgrade, close");
         answer
+    }
+
+    /// RFC 9110, 15.5.2: with a challenge. No browser asks for a password at this one: it is the host's login that
+    /// answers it.
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "the server does not know who you are: log in first, then connect",
+        )
+        .with(WWW_AUTHENTICATE, HeaderValue::from_static("Session realm=\"chat\""))
     }
 
     pub fn foreign_origin() -> Self {

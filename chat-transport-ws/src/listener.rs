@@ -51,7 +51,7 @@ impl Transport for WsTransport {
         let Some(listener) = self.listener else {
             return tracing::error!("the WebSocket transport was not bound: nobody can connect");
         };
-        let service = WsService::new(acceptor, config.clone()).as_fallback();
+        let service = WsService::with_tokens(acceptor, config.clone()).as_fallback();
         let mut handshakes = JoinSet::new();
         tokio::select! {
             biased;

@@ -1,7 +1,7 @@
 //! The way in for hosts that have a hyper server of their own.
 
 use crate::config::WsConfig;
-use crate::upgrade::Door;
+use crate::upgrade::{Door, Unidentified};
 use bytes::Bytes;
 use chat_core::Acceptor;
 use http::{Request, Response};
@@ -9,7 +9,7 @@ use http_body_util::Full;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use tower_service::Service;
 
@@ -17,6 +17,10 @@ use tower_service::Service;
 ///
 /// Any hyper host mounts it, at a path of its choice: in axum, `Router::route_service("/chat", service)`. The host's
 /// server must allow upgrades and run on tokio.
+///
+/// There are two kinds. Behind [`new`](WsService::new) the host's middleware says who a client is, and without its word
+/// nobody comes in. Behind [`with_tokens`](WsService::with_tokens) clients bring a token, which
+/// [`Hooks::authenticate`](chat_core::Hooks::authenticate) judges.
 ///
 /// What the host's middleware puts into the request's extensions is used:
 /// * [`Identity`](chat_core::Identity): whom its session let in. Such a request needs an `Origin` that is allowed, or
@@ -32,11 +36,29 @@ pub struct WsService {
 }
 
 impl WsService {
-    /// A service for this engine.
+    /// A service behind the host's own login: its middleware puts an [`Identity`](chat_core::Identity) into the
+    /// request's extensions, and a request without one is answered 401. The first such request also writes a line to
+    /// the log that says what is missing.
     pub fn new(acceptor: Acceptor, config: WsConfig) -> Self {
-        let config = Arc::new(config);
+        Self::of(acceptor, config, Unidentified::Refused(Arc::new(Once::new())))
+    }
+
+    /// A service for clients that bring a token: in their first frame, in `Authorization: Bearer`, or as a subprotocol
+    /// `chat.token.…`. [`Hooks::authenticate`](chat_core::Hooks::authenticate) judges it; who brings none, or none that
+    /// is good, is closed by the engine. An [`Identity`](chat_core::Identity) in the request's extensions counts here
+    /// too.
+    pub fn with_tokens(acceptor: Acceptor, config: WsConfig) -> Self {
+        Self::of(acceptor, config, Unidentified::MayBringToken)
+    }
+
+    fn of(acceptor: Acceptor, config: WsConfig, unidentified: Unidentified) -> Self {
+        let door = Door {
+            acceptor,
+            config: Arc::new(config),
+            unidentified,
+        };
         Self {
-            door: Door { acceptor, config },
+            door,
             knows_path: false,
         }
     }

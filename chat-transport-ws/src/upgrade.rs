@@ -20,7 +20,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use tokio::io::WriteHalf;
 use tokio::net::TcpStream;
@@ -31,6 +31,16 @@ use tokio::time::timeout;
 pub(crate) struct Door {
     pub acceptor: Acceptor,
     pub config: Arc<WsConfig>,
+    pub unidentified: Unidentified,
+}
+
+/// What becomes of a request that has no [`Identity`](chat_core::Identity) among its extensions.
+#[derive(Debug, Clone)]
+pub(crate) enum Unidentified {
+    /// It comes in; the engine's hooks judge the token.
+    MayBringToken,
+    /// It is refused, and the host is told once: strangers can send many.
+    Refused(Arc<Once>),
 }
 
 /// A connection whose answer 101 is on its way.
@@ -70,6 +80,20 @@ impl Door {
         address: Option<IpAddr>,
     ) -> Result<Pending, Answer> {
         let accepted = judge(request, &self.config, path)?;
+        // At a wrong path nobody comes in, and the host's middleware need not stand before it.
+        if let Unidentified::Refused(told) = &self.unidentified
+            && accepted.identity.is_none()
+            && !accepted.is_wrong_path
+        {
+            told.call_once(|| {
+                tracing::warn!(
+                    "a handshake was refused, 401: no `chat_core::Identity` among the request's extensions. If the client \
+                     was logged in, add middleware around `WsService` that inserts one; for clients that bring tokens \
+                     use `WsService::with_tokens`. This is said once"
+                );
+            });
+            return Err(Answer::unauthorized());
+        }
         let permit = self
             .acceptor
             .admit(address)
@@ -87,7 +111,7 @@ impl Door {
 impl Pending {
     /// Waits for the stream and runs the session to its end.
     pub async fn run(self) {
-        let Door { acceptor, config } = self.door;
+        let Door { acceptor, config, .. } = self.door;
         let upgraded = match timeout(config.handshake_timeout, self.upgrade).await {
             Ok(Ok(upgraded)) => upgraded,
             Ok(Err(error)) => return tracing::debug!(%error, "the connection ended before its upgrade"),

@@ -43,7 +43,7 @@ struct Site {
 pub fn router(engine: &Engine, config: WsConfig, metrics: PrometheusHandle, admits: Admits) -> Router {
     let path = config.path.clone();
     // One service for the chat's own path, and for the wrong ones: whoever took a wrong path is told the right one.
-    let socket = WsService::new(engine.acceptor(), config).as_fallback();
+    let socket = WsService::with_tokens(engine.acceptor(), config).as_fallback();
     let page = match admits {
         Admits::Guests => PAGE.into(),
         Admits::Tokens => PAGE.replace("data-admits=\"guests\"", "data-admits=\"tokens\"").into(),

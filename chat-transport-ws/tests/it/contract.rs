@@ -73,7 +73,7 @@ impl Transport for Mounted {
     }
 
     async fn serve(self: Box<Self>, acceptor: Acceptor, stop: Stop) {
-        let service = WsService::new(acceptor, WsConfig::default());
+        let service = WsService::with_tokens(acceptor, WsConfig::default());
         let listener = self.0.expect("bound");
         loop {
             let (stream, _) = tokio::select! {

@@ -2,16 +2,19 @@
 
 use crate::door::{Peer, frame, handshake};
 use crate::opaque::Opaque;
+use bytes::Bytes;
 use chat_core::Identity;
 use chat_core::engine::Acceptor;
 use chat_core::id::UserId;
 use chat_core::transport::Connection;
 use chat_transport_ws::{WsConfig, WsService};
 use http::Request;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower_service::Service;
@@ -117,4 +120,82 @@ async fn whom_a_session_let_in_needs_an_origin() {
     peer.send(handshake("/", "")).await;
     let head = peer.head().await;
     assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+}
+
+/// A request to a service whose host has no middleware.
+async fn asked(service: &mut WsService, lines: &[(&str, &str)]) -> http::Response<Full<Bytes>> {
+    let mut request = Request::get("/").body(()).expect("a request");
+    for (name, value) in lines {
+        let name = http::HeaderName::from_bytes(name.as_bytes()).expect("a name");
+        request.headers_mut().append(name, value.parse().expect("a value"));
+    }
+    service.call(request).await.expect("infallible")
+}
+
+const HANDSHAKE: [(&str, &str); 5] = [
+    ("host", "chat.test"),
+    ("connection", "upgrade"),
+    ("upgrade", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
+/// A writer for log lines.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic inside").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn whom_no_middleware_named_is_not_let_in_and_the_host_is_told_once() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let acceptor = || Acceptor::probe(|_| async { panic!("nobody comes in") });
+    let mut service = WsService::new(acceptor(), WsConfig::default());
+    let good = HANDSHAKE.as_slice();
+    let bearer = [good, &[("authorization", "Bearer abc")]].concat();
+    let token = [good, &[("sec-websocket-protocol", "chat.v1.json, chat.token.abc")]].concat();
+    let page = [good, &[("origin", "http://chat.test")]].concat();
+    for request in [good, &bearer, &token, &page] {
+        let response = asked(&mut service.clone(), request).await;
+        assert_eq!(response.status(), 401, "{request:?}");
+        assert!(response.headers().contains_key("www-authenticate"));
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        let sentence = "the server does not know who you are: log in first, then connect\n";
+        assert_eq!(body, sentence, "a stranger learns nothing of the host's code");
+    }
+    assert_eq!(
+        asked(&mut service, &[]).await.status(),
+        400,
+        "what is no handshake is told so"
+    );
+    let said = String::from_utf8(lines.0.lock().expect("no panic inside").clone()).expect("text");
+    assert_eq!(said.matches(" WARN ").count(), 1, "{said}");
+    assert!(
+        said.contains("chat_core::Identity") && said.contains("with_tokens"),
+        "{said}"
+    );
+
+    let mut tokens = WsService::with_tokens(acceptor(), WsConfig::default());
+    assert_eq!(asked(&mut tokens, good).await.status(), 101);
+    let mut fallback = service.as_fallback();
+    assert_eq!(
+        asked(&mut fallback, good).await.status(),
+        101,
+        "a wrong path, closed 4510"
+    );
 }

@@ -1,6 +1,7 @@
 //! The parts of `chat-server`, one idea per file, made to be read and copied into a host of your own.
 //!
 //! * [`jwt`]: who somebody is, by a signed token
+//! * [`keys`]: where the server's keys come from, also when they change
 //! * [`lobby`]: a conversation that the host makes by itself, under an id that clients know
 //! * [`site`]: page, socket, health and metrics on one port
 //! * [`settings`]: flags and environment
@@ -9,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod jwt;
+pub mod keys;
 pub mod lobby;
 pub mod server;
 pub mod settings;

@@ -1,10 +1,10 @@
 //! `chat-server` from its first line to its last: a host of the engine, as small as one can be.
 
-use crate::jwt::{JwtHooks, SecretKey, ShortKey};
-use crate::lobby;
+use crate::jwt::KeyProblem;
 use crate::settings::Settings;
 use crate::site::{self, Admits};
 use crate::store::{self, Place, StoreProblem};
+use crate::{keys, lobby};
 use chat_core::{BuildError, CommandError, Engine, Guests};
 use chat_transport_ws::{WsConfig, serve_http};
 use metrics_exporter_prometheus::{BuildError as MetricsError, PrometheusBuilder};
@@ -25,8 +25,8 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 pub enum StartError {
     /// Guests on an address that others reach.
     NoKey(SocketAddr),
-    /// The key can be guessed.
-    ShortKey(ShortKey),
+    /// Tokens cannot be judged by what is named as a key.
+    Key(KeyProblem),
     /// The address cannot be listened at.
     Listen(SocketAddr, io::Error),
     /// The store cannot be used.
@@ -49,7 +49,7 @@ impl std::fmt::Display for StartError {
                  127.0.0.1:{}",
                 address.port()
             ),
-            Self::ShortKey(error) => write!(f, "{error}"),
+            Self::Key(problem) => write!(f, "{problem}"),
             Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
                 "somebody listens at {address} already, perhaps another chat-server: stop it, or choose another port \
@@ -77,9 +77,9 @@ impl std::error::Error for StartError {}
 /// # Errors
 /// [`StartError`]; once it has started it does not fail.
 pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-    let key = settings.jwt_key.as_ref().map(SecretKey::try_from);
-    let key = key.transpose().map_err(StartError::ShortKey)?;
-    let admits = match key {
+    let keys = keys::read(settings).await.map_err(StartError::Key)?;
+    let judges = keys.as_ref().map(ToString::to_string);
+    let admits = match keys {
         Some(_) => Admits::Tokens,
         None if settings.listen.ip().is_loopback() => Admits::Guests,
         None => return Err(StartError::NoKey(settings.listen)),
@@ -94,11 +94,9 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
 
     let store = store::open(&settings.store, &place).await.map_err(StartError::Store)?;
     let builder = store.give(Engine::builder()).limits(settings.limits());
-    let builder = match &key {
-        Some(key) => {
-            let (audience, issuer) = (settings.jwt_audience.as_deref(), settings.jwt_issuer.as_deref());
-            builder.hooks(JwtHooks::new(key, audience, issuer).key_id(settings.jwt_key_id.as_deref()))
-        }
+    let tokens = keys.map(|keys| keys::hooks(keys, settings));
+    let builder = match tokens.clone() {
+        Some(tokens) => builder.hooks(tokens),
         None => builder.hooks(Guests),
     };
     let engine = builder.build().await.map_err(StartError::Engine)?;
@@ -112,7 +110,7 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
     }
     let router = site::router(&engine, config.clone(), metrics.clone(), admits);
     // Whoever started the server may have stopped reading; that is no reason not to serve.
-    let _ = greet(&mut out, address, &place, admits);
+    let _ = greet(&mut out, address, &place, judges.as_deref());
     if admits == Admits::Guests {
         // Behind the start lines, which are elsewhere: in a terminal the two would mingle.
         tracing::warn!("no key is set: guests are admitted under any name");
@@ -126,6 +124,18 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
             metrics.run_upkeep();
         }
     };
+    let rekey = async || -> Infallible {
+        let mut ticks = interval(keys::REREAD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick is at once, and the keys have just been read.
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            if let Some(tokens) = &tokens {
+                tokens.refresh_keys().await;
+            }
+        }
+    };
     let drained = async {
         stop.await;
         tracing::info!("stopping: clients are told when to come back");
@@ -137,6 +147,7 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         () = drained => {}
         never = serve_http(listener, router, &config) => match never {},
         never = upkeep() => match never {},
+        never = rekey() => match never {},
     }
     drop(engine);
     store.close().await;
@@ -144,14 +155,14 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
     Ok(())
 }
 
-fn greet(out: &mut impl Write, address: SocketAddr, place: &Place, admits: Admits) -> io::Result<()> {
+fn greet(out: &mut impl Write, address: SocketAddr, place: &Place, judges: Option<&str>) -> io::Result<()> {
     writeln!(
         out,
         "Chat:  http://{address}/  (open it in two tabs; the socket is ws://{address}/chat)"
     )?;
     writeln!(out, "Store: {place}")?;
-    match admits {
-        Admits::Guests => {
+    match judges {
+        None => {
             writeln!(out, "Users: guests, by any name they choose")?;
             writeln!(
                 out,
@@ -162,7 +173,7 @@ fn greet(out: &mut impl Write, address: SocketAddr, place: &Place, admits: Admit
                 "       *** machine only. Set CHAT_JWT_KEY to admit users by signed tokens instead."
             )?;
         }
-        Admits::Tokens => writeln!(out, "Users: who brings a token signed with the key (HS256)")?,
+        Some(keys) => writeln!(out, "Users: who brings a token signed with {keys}")?,
     }
     writeln!(out, "Stop:  Ctrl-C or SIGTERM; a second one stops at once")?;
     out.flush()

@@ -5,15 +5,17 @@ use crate::store::PlaceText;
 use chat_core::Limits;
 use chat_transport_ws::OriginRule;
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 /// A chat server: page, WebSocket, health and metrics on one port. It needs no flag, and keeps everything in `chat.db`.
 #[derive(Debug, Parser)]
 #[command(name = "chat-server", version)]
+#[command(group = ArgGroup::new("keys").args(["jwt_key", "jwt_key_file", "jwks"]))]
 pub struct Settings {
     /// What to do instead of serving.
     #[command(subcommand)]
@@ -34,19 +36,40 @@ pub struct Settings {
 
     /// The secret that signs tokens (HS256), at least 32 bytes: prefer the environment, where `ps` does not show it.
     /// Without it guests are admitted by name, on a loopback address only.
-    #[arg(long, env = "CHAT_JWT_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "CHAT_JWT_KEY",
+        hide_env_values = true,
+        // Otherwise a secret that begins with one would be taken for a flag, and printed as unknown.
+        allow_hyphen_values = true,
+        value_name = "KEY"
+    )]
     pub jwt_key: Option<KeyText>,
 
+    /// The public key that verifies tokens, in PEM: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA.
+    #[arg(long, env = "CHAT_JWT_KEY_FILE", value_name = "FILE")]
+    pub jwt_key_file: Option<PathBuf>,
+
+    /// A set of public keys (JWKS). It is read again every minute, and when a token names a key that is not in it.
+    #[arg(long, env = "CHAT_JWKS", value_name = "FILE")]
+    pub jwks: Option<PathBuf>,
+
     /// The key's name: a token that names its key in `kid` must name this one. Without it such tokens are refused.
-    #[arg(long, env = "CHAT_JWT_KEY_ID", value_name = "NAME", requires = "jwt_key")]
+    #[arg(
+        long,
+        env = "CHAT_JWT_KEY_ID",
+        value_name = "NAME",
+        requires = "keys",
+        conflicts_with = "jwks"
+    )]
     pub jwt_key_id: Option<String>,
 
     /// Admit only tokens for this audience (`aud`).
-    #[arg(long, env = "CHAT_JWT_AUDIENCE", value_name = "NAME", requires = "jwt_key")]
+    #[arg(long, env = "CHAT_JWT_AUDIENCE", value_name = "NAME", requires = "keys")]
     pub jwt_audience: Option<String>,
 
     /// Admit only tokens from this issuer (`iss`).
-    #[arg(long, env = "CHAT_JWT_ISSUER", value_name = "NAME", requires = "jwt_key")]
+    #[arg(long, env = "CHAT_JWT_ISSUER", value_name = "NAME", requires = "keys")]
     pub jwt_issuer: Option<String>,
 
     /// A web page's origin that may connect, such as `https://app.example.com`; may be given several times. Without
@@ -256,12 +279,20 @@ mod tests {
             ["--sends-per-user", "0"],
             ["--sends-per-user", "5:"],
             ["--jwt-audience", "chat"],
+            ["--jwt-key-id", "2026"],
             ["--listen", "localhost"],
             ["--origin", "https://app.*.com"],
             ["--origin", "nonsense"],
             ["--connections-per-address", "0"],
             ["--handshakes-per-address", "0"],
             ["store", "reset"],
+        ] {
+            assert!(parsed(&flags).is_err(), "{flags:?}");
+        }
+        for flags in [
+            ["--jwt-key", "a", "--jwks", "b"],
+            ["--jwt-key-file", "a", "--jwks", "b"],
+            ["--jwks", "a", "--jwt-key-id", "b"],
         ] {
             assert!(parsed(&flags).is_err(), "{flags:?}");
         }

@@ -1,9 +1,13 @@
 //! Stories over the real binaries: chat-server and the line client, started, killed and started again.
 
+mod jwt;
 mod line_clients;
 mod order_service;
 #[cfg(feature = "postgres-tests")]
 mod postgres;
 mod process;
 mod server;
+mod signer;
 mod stores;
+mod tokens;
+mod wire;

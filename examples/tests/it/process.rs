@@ -25,7 +25,11 @@ impl Process {
         for name in [
             "CHAT_LISTEN",
             "CHAT_JWT_KEY",
+            "CHAT_JWT_KEY_FILE",
             "CHAT_JWT_KEY_ID",
+            "CHAT_JWT_AUDIENCE",
+            "CHAT_JWT_ISSUER",
+            "CHAT_JWKS",
             "CHAT_ORIGIN",
             "CHAT_GRACE",
             "CHAT_STORE",

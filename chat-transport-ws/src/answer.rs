@@ -6,7 +6,6 @@ use http::header::{
     UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
-use http_body_util::Full;
 use std::time::Duration;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -121,8 +120,8 @@ impl Answer {
         bytes.freeze()
     }
 
-    pub fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from(format!("{}\n", self.sentence)));
+    pub fn into_response(self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from(format!("{}\n", self.sentence)));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.extend(self.headers);

@@ -11,6 +11,7 @@
 
 mod answer;
 mod attended;
+mod channels;
 mod config;
 mod framing;
 mod handshake;
@@ -30,3 +31,4 @@ pub use listener::WsTransport;
 pub use origin::{OriginError, OriginRule};
 pub use serve::serve_http;
 pub use service::WsService;
+pub use upgrade::Upgrade;

@@ -1,14 +1,13 @@
-//! The way in for hosts that have a hyper server of their own.
+//! The way in for hosts that have a server of their own.
 
 use crate::config::WsConfig;
-use crate::upgrade::{Door, Unidentified};
+use crate::upgrade::{Door, Unidentified, Upgrade};
 use bytes::Bytes;
 use chat_core::Acceptor;
 use http::{Request, Response};
 use http_body_util::Full;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::net::SocketAddr;
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use tower_service::Service;
@@ -18,6 +17,9 @@ use tower_service::Service;
 /// Any hyper host mounts it, at a path of its choice: in axum, `Router::route_service("/chat", service)`. The host's
 /// server must allow upgrades and run on tokio.
 ///
+/// A host that is not hyper calls [`begin`](WsService::begin) instead.
+///
+/// # Mounting
 /// There are two kinds. Behind [`new`](WsService::new) the host's middleware says who a client is, and without its word
 /// nobody comes in. Behind [`with_tokens`](WsService::with_tokens) clients bring a token, which
 /// [`Hooks::authenticate`](chat_core::Hooks::authenticate) judges.
@@ -25,7 +27,7 @@ use tower_service::Service;
 /// What the host's middleware puts into the request's extensions is used:
 /// * [`Identity`](chat_core::Identity): whom its session let in. Such a request needs an `Origin` that is allowed, or
 ///   a token beside it.
-/// * [`SocketAddr`]: the client's address, for the limits per address. Without it a plain socket's peer is told to
+/// * [`SocketAddr`](std::net::SocketAddr): the client's address, for the limits per address. Without it a plain socket's peer is told to
 ///   the engine once the upgrade is done, too late to be refused for its address.
 ///
 /// A plain TCP socket is written directly; any other stream, TLS for one, through a small buffer.
@@ -71,6 +73,29 @@ impl WsService {
         self.knows_path = true;
         self
     }
+
+    /// Judges a handshake for a host that is not hyper: by the same rules, for the same wire.
+    ///
+    /// Send the answer as it is. If an [`Upgrade`] came with it, the answer is 101, and the bytes of the connection from
+    /// then on, both ways, are its own: [`Upgrade::run`] takes a stream, [`Upgrade::run_channels`] a pair of channels.
+    /// The request needs its method, version, address and headers, and the extensions named
+    /// [above](WsService#mounting).
+    ///
+    /// ```
+    /// # async fn host<S>(service: chat_transport_ws::WsService, request: http::Request<()>, stream: S)
+    /// # where S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static {
+    /// let (answer, upgrade) = service.begin(&request);
+    /// // … the host writes `answer` to `stream` …
+    /// # drop(answer);
+    /// if let Some(upgrade) = upgrade {
+    ///     tokio::spawn(upgrade.run(stream));
+    /// }
+    /// # }
+    /// ```
+    pub fn begin<B>(&self, request: &Request<B>) -> (Response<Bytes>, Option<Upgrade>) {
+        let path = self.knows_path.then_some(self.door.config.path.as_str());
+        self.door.begin(request, path)
+    }
 }
 
 impl<B> Service<Request<B>> for WsService {
@@ -83,15 +108,11 @@ impl<B> Service<Request<B>> for WsService {
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let address = request.extensions().get::<SocketAddr>();
-        let address = address.map(|address| address.ip().to_canonical());
-        let config = self.door.config.clone();
-        let path = self.knows_path.then_some(config.path.as_str());
-        let (response, pending) = self.door.begin(&mut request, path, address);
-        if let Some(pending) = pending {
+        let (response, upgrade) = self.begin(&request);
+        if let Some(upgrade) = upgrade {
             // Ends with the session, which the engine ends; the permit inside counts it until then.
-            tokio::spawn(pending.run());
+            tokio::spawn(upgrade.run_upgraded(hyper::upgrade::on(&mut request)));
         }
-        ready(Ok(response))
+        ready(Ok(response.map(Full::new)))
     }
 }

@@ -1,29 +1,31 @@
-//! From a good handshake to a running session: what the service and the listener share.
+//! From a good handshake to a running session, over whatever carries bytes: all ways in share it.
 
 use crate::answer::{Answer, wrong_path};
 use crate::attended::Attended;
+use crate::channels::Channels;
 use crate::config::WsConfig;
 use crate::framing::FRAMING;
 use crate::handshake::{Accepted, judge};
 use crate::socket::Socket;
-use crate::wire::{DirectOutlet, Pump, Source, WsIncoming, queued};
+use crate::wire::{DirectOutlet, Source, WsIncoming, queued};
 use bytes::Bytes;
 use chat_core::code::CloseCode;
 use chat_core::engine::{Acceptor, Permit};
 use chat_core::transport::{Connection, Handshake, Outlet};
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade as auto;
+use std::any::Any;
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Once};
 use std::time::Duration;
-use tokio::io::WriteHalf;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::timeout;
 
 /// What both ways in need.
@@ -43,25 +45,33 @@ pub(crate) enum Unidentified {
     Refused(Arc<Once>),
 }
 
-/// A connection whose answer 101 is on its way.
-pub(crate) struct Pending {
-    upgrade: OnUpgrade,
+/// A connection whose handshake was good: send the answer 101, then run it over the stream that carried the request.
+///
+/// It comes from [`WsService::begin`](crate::WsService::begin). Dropping it instead gives its place at the engine back.
+///
+/// The futures of [`run`](Upgrade::run) and [`run_channels`](Upgrade::run_channels) *are* the session, and belong to
+/// whoever polls them: spawn them on a tokio runtime, apart from the request's own future, which most frameworks drop
+/// once it has answered. They end by themselves when the session does; [`Engine::shutdown`](chat_core::Engine::shutdown)
+/// ends every session and waits for it, so that nobody need keep their handles.
+///
+/// # Cancel safety
+/// Dropping such a future drops the connection without a close frame; what was being stored is stored all the same, and
+/// the client comes back and resumes.
+#[derive(Debug)]
+#[must_use]
+pub struct Upgrade {
+    door: Door,
     accepted: Accepted,
     address: Option<IpAddr>,
     permit: Permit,
-    door: Door,
+    behind: Bytes,
 }
 
 impl Door {
     /// Answers a handshake; `path` is the only right one, if there is one.
-    pub fn begin<B>(
-        &self,
-        request: &mut Request<B>,
-        path: Option<&str>,
-        address: Option<IpAddr>,
-    ) -> (Response<Full<Bytes>>, Option<Pending>) {
-        match self.try_begin(request, path, address) {
-            Ok(pending) => (pending.accepted.response(), Some(pending)),
+    pub fn begin<B>(&self, request: &Request<B>, path: Option<&str>) -> (Response<Bytes>, Option<Upgrade>) {
+        match self.try_begin(request, path) {
+            Ok(upgrade) => (upgrade.accepted.response(), Some(upgrade)),
             Err(answer) => {
                 tracing::debug!(
                     status = answer.status.as_u16(),
@@ -73,12 +83,7 @@ impl Door {
         }
     }
 
-    fn try_begin<B>(
-        &self,
-        request: &mut Request<B>,
-        path: Option<&str>,
-        address: Option<IpAddr>,
-    ) -> Result<Pending, Answer> {
+    fn try_begin<B>(&self, request: &Request<B>, path: Option<&str>) -> Result<Upgrade, Answer> {
         let accepted = judge(request, &self.config, path)?;
         // At a wrong path nobody comes in, and the host's middleware need not stand before it.
         if let Unidentified::Refused(told) = &self.unidentified
@@ -94,79 +99,124 @@ impl Door {
             });
             return Err(Answer::unauthorized());
         }
+        let address = request.extensions().get::<SocketAddr>();
+        let address = address.map(|address| address.ip().to_canonical());
         let permit = self
             .acceptor
             .admit(address)
             .map_err(|refusal| Answer::unavailable(refusal.retry_after))?;
-        Ok(Pending {
-            upgrade: hyper::upgrade::on(request),
+        Ok(Upgrade {
+            door: self.clone(),
             accepted,
             address,
             permit,
-            door: self.clone(),
+            behind: Bytes::new(),
         })
     }
 }
 
-impl Pending {
-    /// Waits for the stream and runs the session to its end.
-    pub async fn run(self) {
-        let Door { acceptor, config, .. } = self.door;
-        let upgraded = match timeout(config.handshake_timeout, self.upgrade).await {
+impl Upgrade {
+    /// Hands in what the host has already read behind the handshake's last line.
+    pub fn already_read(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.behind = bytes.into();
+        self
+    }
+
+    /// Runs the session to its end, over the stream that carried the handshake, as it is behind the answer 101.
+    ///
+    /// A [`TcpStream`] is written directly, anything else through a buffer of
+    /// [`write_buffer`](WsConfig::write_buffer) bytes.
+    pub async fn run<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let mut stream = Some(stream);
+        let socket = (&mut stream as &mut dyn Any).downcast_mut::<Option<TcpStream>>();
+        if let Some(socket) = socket.and_then(Option::take) {
+            self.over_socket(Socket::new(socket)).await;
+        } else if let Some(stream) = stream {
+            self.over_stream(stream).await;
+        }
+    }
+
+    /// Runs the session to its end over two channels, for frameworks whose streams are not `Send`: a task of the host's
+    /// copies what the client sends into one and what the other gives to the client.
+    ///
+    /// ```
+    /// # async fn mounted(upgrade: chat_transport_ws::Upgrade) {
+    /// use tokio::sync::mpsc;
+    ///
+    /// let (from_client, incoming) = mpsc::channel(8);
+    /// let (outgoing, to_client) = mpsc::channel(8);
+    /// tokio::spawn(upgrade.run_channels(incoming, outgoing));
+    /// // Now send each chunk of the request's body into `from_client`, and answer 101 with `to_client` as the body.
+    /// # drop((from_client, to_client));
+    /// # }
+    /// ```
+    ///
+    /// Both channels carry bytes, cut anywhere. A full one holds up its sender, so that a client that does not read
+    /// costs at most the channel's chunks, of at most [`write_buffer`](WsConfig::write_buffer) bytes each, and one that
+    /// sends too fast is read more slowly. Dropping the host's end of either ends the session. When the session is over,
+    /// `outgoing` ends behind the close frame; what still comes in is read for up to
+    /// [`linger_timeout`](WsConfig::linger_timeout), then `incoming` is closed.
+    pub async fn run_channels(self, incoming: Receiver<Bytes>, outgoing: Sender<Bytes>) {
+        self.over_stream(Channels::new(incoming, outgoing)).await;
+    }
+
+    /// Waits for hyper's stream and runs the session to its end.
+    pub(crate) async fn run_upgraded(mut self, upgrade: OnUpgrade) {
+        let upgraded = match timeout(self.door.config.handshake_timeout, upgrade).await {
             Ok(Ok(upgraded)) => upgraded,
             Ok(Err(error)) => return tracing::debug!(%error, "the connection ended before its upgrade"),
             Err(_) => return tracing::debug!("the upgrade took too long"),
         };
+        match plain(upgraded) {
+            Ok((socket, behind)) => {
+                self.behind = behind;
+                self.over_socket(socket).await;
+            }
+            Err(upgraded) => self.over_stream(TokioIo::new(upgraded)).await,
+        }
+    }
+
+    async fn over_socket(mut self, socket: Socket) {
+        self.address = self.address.or_else(|| socket.address());
+        socket.set_nodelay();
+        let outlet = Arc::new(DirectOutlet(socket.clone()));
+        self.converse(Source::Socket(socket), outlet).await;
+    }
+
+    async fn over_stream(self, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
+        let (read, write) = tokio::io::split(stream);
+        let (outlet, pump, ending) = queued(write, self.door.config.write_buffer);
+        let linger_timeout = self.door.config.linger_timeout;
+        let session = self.converse(Source::Stream(Box::new(read), ending), Arc::new(outlet));
+        beside(pump.run(), session, linger_timeout).await;
+    }
+
+    /// Hands the connection to the engine; at a wrong path it only says so.
+    async fn converse(self, source: Source, outlet: Arc<dyn Outlet>) {
+        let Door { acceptor, config, .. } = self.door;
+        let codec = self.accepted.codec;
         let handshake = Handshake {
             address: self.address,
             identity: self.accepted.identity,
             token: self.accepted.token,
-            ..Handshake::new(self.accepted.codec)
+            ..Handshake::new(codec)
         };
-        let (connection, pump) = open(upgraded, handshake, &config);
-        let linger_timeout = config.linger_timeout;
-        let permit = self.permit;
-        let session = async move {
-            if self.accepted.is_wrong_path {
-                let sentence = wrong_path(&config.path);
-                say_goodbye(connection, CloseCode::WrongPath, &sentence, &config).await;
-            } else {
-                acceptor.accept(connection, permit).await;
-            }
+        let connection = Connection {
+            handshake,
+            incoming: Box::new(WsIncoming::new(source, &self.behind, codec, &config)),
+            outlet,
         };
-        match pump {
-            None => session.await,
-            Some(pump) => beside(pump.run(), session, linger_timeout).await,
+        drop(self.behind);
+        if self.accepted.is_wrong_path {
+            let sentence = wrong_path(&config.path);
+            say_goodbye(connection, CloseCode::WrongPath, &sentence, &config).await;
+        } else {
+            acceptor.accept(connection, self.permit).await;
         }
     }
-}
-
-/// Makes a connection of an upgraded stream: direct where it is a plain socket, else with a pump to run beside it.
-fn open(
-    upgraded: Upgraded,
-    mut handshake: Handshake,
-    config: &WsConfig,
-) -> (Connection, Option<Pump<WriteHalf<TokioIo<Upgraded>>>>) {
-    let codec = handshake.codec;
-    let (source, behind, outlet, pump): (Source, Bytes, Arc<dyn Outlet>, _) = match plain(upgraded) {
-        Ok((socket, behind)) => {
-            handshake.address = handshake.address.or_else(|| socket.address());
-            socket.set_nodelay();
-            let outlet = Arc::new(DirectOutlet(socket.clone()));
-            (Source::Socket(socket), behind, outlet, None)
-        }
-        Err(upgraded) => {
-            let (read, write) = tokio::io::split(TokioIo::new(upgraded));
-            let (outlet, pump, ending) = queued(write, config.write_buffer);
-            (Source::Stream(read, ending), Bytes::new(), Arc::new(outlet), Some(pump))
-        }
-    };
-    let connection = Connection {
-        handshake,
-        incoming: Box::new(WsIncoming::new(source, &behind, codec, config)),
-        outlet,
-    };
-    (connection, pump)
 }
 
 /// The socket under an upgraded stream and what was read behind the handshake; the stream itself if it is no socket.

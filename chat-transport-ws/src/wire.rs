@@ -10,26 +10,24 @@ use chat_core::budget::Budget;
 use chat_core::code::CloseCode;
 use chat_core::codec::Codec;
 use chat_core::transport::{Framing, Incoming, Outlet, Received};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, ReadBuf, ReadHalf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 mod queued;
 
-pub(crate) use queued::{Pump, queued};
+pub(crate) use queued::queued;
 
 /// Where bytes come from.
 pub(crate) enum Source {
     /// A plain socket, written directly.
     Socket(Socket),
-    /// Anything else, such as TLS, written by its [`Pump`].
-    Stream(ReadHalf<TokioIo<Upgraded>>, queued::Ending),
+    /// Anything else, such as TLS, written by its pump.
+    Stream(Box<dyn AsyncRead + Send + Unpin>, queued::Ending),
 }
 
 impl Source {

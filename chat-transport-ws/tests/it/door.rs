@@ -23,23 +23,29 @@ pub struct Held {
     _over: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
+/// An acceptor that hands its connections to the test.
+pub fn held() -> (Acceptor, mpsc::UnboundedReceiver<Held>) {
+    let (held, connections) = mpsc::unbounded_channel();
+    let acceptor = Acceptor::probe(move |connection| {
+        let (over, ended) = tokio::sync::oneshot::channel();
+        let _ = held.send(Held {
+            connection,
+            _over: Some(over),
+        });
+        async move {
+            let _ = ended.await;
+        }
+    });
+    (acceptor, connections)
+}
+
 impl Door {
     pub async fn open() -> Self {
         Self::open_with(WsConfig::default()).await
     }
 
     pub async fn open_with(config: WsConfig) -> Self {
-        let (held, connections) = mpsc::unbounded_channel();
-        let acceptor = Acceptor::probe(move |connection| {
-            let (over, ended) = tokio::sync::oneshot::channel();
-            let _ = held.send(Held {
-                connection,
-                _over: Some(over),
-            });
-            async move {
-                let _ = ended.await;
-            }
-        });
+        let (acceptor, connections) = held();
         Self::open_for(acceptor, config, connections).await
     }
 

@@ -1,5 +1,6 @@
 //! WebSocket over real sockets: what a peer sees, byte by byte where it matters.
 
+mod adapters;
 mod broken_rules;
 mod contract;
 mod door;

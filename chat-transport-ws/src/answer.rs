@@ -90,6 +90,11 @@ impl Answer {
         Self::bad_request("TLS is not spoken here: connect by ws:// or http://, or to a proxy that has the certificate")
     }
 
+    #[cfg(feature = "tls")]
+    pub fn no_tls() -> Self {
+        Self::bad_request("only TLS is spoken here: connect by wss:// or https://")
+    }
+
     pub fn not_found(path: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, wrong_path(path))
     }

@@ -1,7 +1,7 @@
 //! A socket as hyper sees it: what hyper would say of its own accord is held back, so that a sentence is said instead.
 
 use crate::answer::Answer;
-use crate::socket::Socket;
+use crate::carrier::Carrier;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,7 +13,7 @@ const TLS: &[u8] = &[0x16];
 const HTTP2: &[u8] = b"PRI * HTTP/2";
 
 pub(crate) struct Attended {
-    pub socket: Socket,
+    pub carrier: Carrier,
     notes: Notes,
 }
 
@@ -32,10 +32,10 @@ struct Seen {
 }
 
 impl Attended {
-    pub fn new(socket: Socket) -> (Self, Notes) {
+    pub fn new(carrier: Carrier) -> (Self, Notes) {
         let notes = Notes::default();
         let attended = Self {
-            socket,
+            carrier,
             notes: notes.clone(),
         };
         (attended, notes)
@@ -85,7 +85,7 @@ impl AsyncRead for Attended {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
+        ready!(Pin::new(&mut this.carrier).poll_read(context, buffer))?;
         let mut seen = this.notes.seen();
         let came = &buffer.filled()[before..];
         let room = HTTP2.len() - seen.first.len();
@@ -106,7 +106,7 @@ impl AsyncWrite for Attended {
     ) -> Poll<io::Result<usize>> {
         match self.hold_back(slices) {
             Some(count) => Poll::Ready(Ok(count)),
-            None => Pin::new(&mut self.get_mut().socket).poll_write_vectored(context, slices),
+            None => Pin::new(&mut self.get_mut().carrier).poll_write_vectored(context, slices),
         }
     }
 
@@ -115,7 +115,7 @@ impl AsyncWrite for Attended {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(context)
+        Pin::new(&mut self.get_mut().carrier).poll_flush(context)
     }
 
     /// Does nothing: whoever serves the socket shuts it down, once the last word is said.

@@ -11,6 +11,7 @@
 
 mod answer;
 mod attended;
+mod carrier;
 mod channels;
 mod config;
 mod framing;
@@ -30,5 +31,10 @@ pub use framing::FRAMING;
 pub use listener::WsTransport;
 pub use origin::{OriginError, OriginRule};
 pub use serve::serve_http;
+#[cfg(feature = "tls")]
+pub use serve::serve_https;
 pub use service::WsService;
+/// The rustls that configurations are of.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
 pub use upgrade::Upgrade;

@@ -1,5 +1,6 @@
 //! The way in with a listener of its own.
 
+use crate::carrier::Security;
 use crate::config::WsConfig;
 use crate::serve::serve;
 use crate::service::WsService;
@@ -12,12 +13,12 @@ use tokio::task::JoinSet;
 
 /// A WebSocket listener.
 ///
-/// Speaks HTTP/1.1 without TLS: put a proxy before it, or mount a [`WsService`](crate::WsService) in a host that has
-/// TLS.
+/// Speaks HTTP/1.1, without TLS unless it is given some (feature `tls`, [`with_tls`](WsTransport::with_tls)).
 #[derive(Debug)]
 pub struct WsTransport {
     listen: SocketAddr,
     config: WsConfig,
+    security: Security,
     listener: Option<TcpListener>,
 }
 
@@ -27,8 +28,21 @@ impl WsTransport {
         Self {
             listen,
             config,
+            security: Security::None,
             listener: None,
         }
+    }
+
+    /// Listens for TLS instead of plain HTTP; clients connect by `wss://`.
+    ///
+    /// The host makes the configuration, and so chooses the provider of cryptography; `alpn_protocols` may hold
+    /// `http/1.1` and not `h2`. The TLS handshake is part of what [`handshake_timeout`](WsConfig::handshake_timeout) and
+    /// the places per address bound.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, tls: std::sync::Arc<tokio_rustls::rustls::ServerConfig>) -> Self {
+        self.security = Security::Tls(tls.into());
+        self
     }
 }
 
@@ -43,12 +57,13 @@ impl Transport for WsTransport {
         let listener = TcpListener::bind(self.listen).await.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         self.listener = Some(listener);
-        Ok(format!("ws://{address}{}", self.config.path))
+        let scheme = if self.security.is_none() { "ws" } else { "wss" };
+        Ok(format!("{scheme}://{address}{}", self.config.path))
     }
 
     async fn serve(self: Box<Self>, acceptor: Acceptor, stop: Stop) {
-        let config = self.config;
-        let Some(listener) = self.listener else {
+        let config = &self.config;
+        let Some(listener) = &self.listener else {
             return tracing::error!("the WebSocket transport was not bound: nobody can connect");
         };
         let service = WsService::with_tokens(acceptor, config.clone()).as_fallback();
@@ -56,7 +71,7 @@ impl Transport for WsTransport {
         tokio::select! {
             biased;
             () = stop.stopped() => {}
-            never = serve(&listener, service, &config, &mut handshakes) => match never {},
+            never = serve(listener, service, config, &self.security, &mut handshakes) => match never {},
         }
         // They end by themselves, at the latest at their deadline.
         handshakes.detach_all();

@@ -3,6 +3,7 @@
 
 use crate::answer::Answer;
 use crate::attended::Attended;
+use crate::carrier::{Carrier, Security};
 use crate::config::WsConfig;
 use crate::places::Places;
 use crate::socket::Socket;
@@ -22,9 +23,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tower_service::Service;
 
 const HEADER_BYTES_MAX: usize = 8 * 1024;
@@ -53,7 +55,31 @@ where
     S::Future: Send,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    serve(&listener, service, config, &mut JoinSet::new()).await
+    serve(&listener, service, config, &Security::None, &mut JoinSet::new()).await
+}
+
+/// As [`serve_http`], under TLS.
+///
+/// The host makes the configuration, and so chooses the provider of cryptography; `alpn_protocols` may hold `http/1.1`
+/// and not `h2`. The TLS handshake is part of what [`handshake_timeout`](WsConfig::handshake_timeout) and the places per
+/// address bound. Who speaks plain HTTP is told so.
+///
+/// # Cancel safety
+/// As [`serve_http`].
+#[cfg(feature = "tls")]
+pub async fn serve_https<S, B>(
+    listener: TcpListener,
+    service: S,
+    config: &WsConfig,
+    tls: Arc<tokio_rustls::rustls::ServerConfig>,
+) -> Infallible
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let security = Security::Tls(tls.into());
+    serve(&listener, service, config, &security, &mut JoinSet::new()).await
 }
 
 /// As [`serve_http`], each connection in a task of `connections`.
@@ -61,6 +87,7 @@ pub(crate) async fn serve<S, B>(
     listener: &TcpListener,
     service: S,
     config: &WsConfig,
+    security: &Security,
     connections: &mut JoinSet<()>,
 ) -> Infallible
 where
@@ -82,37 +109,51 @@ where
             }
         };
         let socket = Socket::new(stream);
+        let deadline = Instant::now() + config.handshake_timeout;
         let Some(place) = places.give(place, peer.ip().to_canonical()) else {
-            turn_away(&socket);
+            turn_away(&socket, security);
             continue;
         };
-        let (service, config) = (service.clone(), Arc::clone(&config));
+        let (service, config, security) = (service.clone(), Arc::clone(&config), security.clone());
         connections.spawn(async move {
-            converse(socket, peer, service, &config).await;
+            let secured = timeout_at(deadline, security.secure(&socket)).await;
+            match secured {
+                Ok(Ok(carrier)) => converse(&socket, carrier, peer, service, &config, deadline).await,
+                Ok(Err(answer)) => say_goodbye(&socket, Carrier::Plain(socket.clone()), answer, &config).await,
+                Err(_) => tracing::debug!("a TLS handshake did not come to its end in time"),
+            }
             drop(place);
         });
     }
 }
 
-/// Says 503 as far as that costs no time.
-fn turn_away(socket: &Socket) {
+/// Says 503 as far as that costs no time; under TLS that would cost a handshake, so nothing is said.
+fn turn_away(socket: &Socket, security: &Security) {
     tracing::debug!("an address holds too many sockets that are no WebSocket yet");
     // What has come is taken, so that closing sends no reset, which may overtake the answer.
     let _ = socket.try_read(&mut BytesMut::with_capacity(HEADER_BYTES_MAX));
-    let answer = Answer::unavailable(RETRY).into_bytes();
-    let _ = socket.try_write_vectored(&[IoSlice::new(&answer)]);
+    if security.is_none() {
+        let answer = Answer::unavailable(RETRY).into_bytes();
+        let _ = socket.try_write_vectored(&[IoSlice::new(&answer)]);
+    }
     socket.shutdown();
 }
 
-/// Answers one request, and none after it.
-async fn converse<S, B>(socket: Socket, peer: SocketAddr, service: S, config: &WsConfig)
-where
+/// Answers one request, and none after it; its head must have come by `deadline`.
+async fn converse<S, B>(
+    socket: &Socket,
+    carrier: Carrier,
+    peer: SocketAddr,
+    service: S,
+    config: &WsConfig,
+    deadline: Instant,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     socket.set_nodelay();
-    let (attended, notes) = Attended::new(socket.clone());
+    let (attended, notes) = Attended::new(carrier.clone());
     let is_upgraded = Arc::new(AtomicBool::new(false));
     let (asked, upgraded) = (notes.clone(), Arc::clone(&is_upgraded));
     let respond = move |mut request: Request<Incoming>| {
@@ -135,27 +176,39 @@ where
     };
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(config.handshake_timeout)
+        .header_read_timeout(deadline.saturating_duration_since(Instant::now()))
         .max_headers(HEADERS_MAX)
         .max_header_size(HEADER_BYTES_MAX)
         .max_buf_size(2 * HEADER_BYTES_MAX)
         .serve_connection(TokioIo::new(attended), service_fn(respond))
         .with_upgrades();
-    match timeout(config.handshake_timeout + config.answer_timeout, served).await {
-        Ok(Ok(())) => {}
+    let answer = match timeout_at(deadline + config.answer_timeout, served).await {
+        Ok(Ok(())) => None,
         Ok(Err(error)) if error.is_timeout() => return tracing::debug!("a request did not come in time"),
         Ok(Err(error)) => {
             tracing::debug!(%error, "no whole request, or nobody to answer to");
-            if let Some(answer) = notes.answer() {
-                let _ = socket.try_write_vectored(&[IoSlice::new(&answer.into_bytes())]);
-            }
+            notes.answer()
         }
         Err(_) => return tracing::debug!("an answer was not taken in time"),
-    }
+    };
     if !is_upgraded.load(Ordering::Relaxed) {
-        // So that the answer is not lost to a reset when the request had more than was read.
-        socket.shutdown();
-        let deadline = Instant::now() + config.linger_timeout;
-        Source::Socket(socket).discard(deadline, config.linger_bytes_max).await;
+        say_goodbye(socket, carrier, answer, config).await;
     }
+}
+
+/// Says the last word, if there is one, and that nothing more follows; then waits until it was taken.
+async fn say_goodbye(socket: &Socket, mut carrier: Carrier, answer: Option<Answer>, config: &WsConfig) {
+    let deadline = Instant::now() + config.linger_timeout;
+    let said = async {
+        if let Some(answer) = answer {
+            carrier.write_all(&answer.into_bytes()).await?;
+        }
+        carrier.shutdown().await
+    };
+    let _ = timeout_at(deadline, said).await;
+    socket.shutdown();
+    // So that the answer is not lost to a reset when more had come than was read.
+    Source::Socket(socket.clone())
+        .discard(deadline, config.linger_bytes_max)
+        .await;
 }

@@ -51,6 +51,14 @@ impl Socket {
         }
     }
 
+    /// The first byte that waits to be read, which stays there; none at the end.
+    #[cfg(feature = "tls")]
+    pub async fn first(&self) -> io::Result<Option<u8>> {
+        let mut first = [0];
+        let count = self.0.peek(&mut first).await?;
+        Ok((count > 0).then_some(first[0]))
+    }
+
     /// Reads what is there, if something is.
     pub fn try_read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         self.0.try_read_buf(buffer)

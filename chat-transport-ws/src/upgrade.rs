@@ -2,6 +2,7 @@
 
 use crate::answer::{Answer, wrong_path};
 use crate::attended::Attended;
+use crate::carrier::Carrier;
 use crate::channels::Channels;
 use crate::config::WsConfig;
 use crate::framing::FRAMING;
@@ -170,6 +171,17 @@ impl Upgrade {
             Ok(Err(error)) => return tracing::debug!(%error, "the connection ended before its upgrade"),
             Err(_) => return tracing::debug!("the upgrade took too long"),
         };
+        let upgraded = match upgraded.downcast::<TokioIo<Attended>>() {
+            Ok(parts) => {
+                self.behind = parts.read_buf;
+                return match parts.io.into_inner().carrier {
+                    Carrier::Plain(socket) => self.over_socket(socket).await,
+                    #[cfg(feature = "tls")]
+                    secured @ Carrier::Tls(_) => self.over_stream(secured).await,
+                };
+            }
+            Err(upgraded) => upgraded,
+        };
         match plain(upgraded) {
             Ok((socket, behind)) => {
                 self.behind = behind;
@@ -221,11 +233,7 @@ impl Upgrade {
 
 /// The socket under an upgraded stream and what was read behind the handshake; the stream itself if it is no socket.
 fn plain(upgraded: Upgraded) -> Result<(Socket, Bytes), Upgraded> {
-    // Our own listener; a host on plain hyper; a host on hyper-util's `auto`, such as axum.
-    let upgraded = match upgraded.downcast::<TokioIo<Attended>>() {
-        Ok(parts) => return Ok((parts.io.into_inner().socket, parts.read_buf)),
-        Err(upgraded) => upgraded,
-    };
+    // A host on plain hyper; a host on hyper-util's `auto`, such as axum.
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => return Ok((Socket::new(parts.io.into_inner()), parts.read_buf)),
         Err(upgraded) => upgraded,

@@ -1,6 +1,7 @@
 //! The contract of transports over real sockets, with a client that somebody else wrote: once written directly, once
-//! through the queue of a stream that is no socket.
+//! through the queue of a stream that is no socket, once under TLS.
 
+use crate::door::{ANY_PORT, address_in};
 use crate::opaque::Opaque;
 use async_trait::async_trait;
 use chat_core::code::CloseCode;
@@ -14,48 +15,92 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tower_service::Service;
 
 mod direct {
     chat_testkit::transport_contract!(
         #[tokio::test]
-        super::Fixture { is_mounted: false }
+        super::Fixture {
+            way: super::Way::Direct
+        }
     );
 }
 
 mod queued {
     chat_testkit::transport_contract!(
         #[tokio::test]
-        super::Fixture { is_mounted: true }
+        super::Fixture {
+            way: super::Way::Queued
+        }
+    );
+}
+
+#[cfg(feature = "tls")]
+mod secured {
+    chat_testkit::transport_contract!(
+        #[tokio::test]
+        super::Fixture {
+            way: super::Way::secured()
+        }
     );
 }
 
 struct Fixture {
-    is_mounted: bool,
+    way: Way,
 }
+
+enum Way {
+    Direct,
+    Queued,
+    #[cfg(feature = "tls")]
+    Secured(std::sync::Arc<rustls::ServerConfig>, tokio_rustls::TlsConnector),
+}
+
+#[cfg(feature = "tls")]
+impl Way {
+    fn secured() -> Self {
+        let (server, client) = crate::tls::both_ends();
+        Self::Secured(server, client)
+    }
+}
+
+/// What carries the bytes.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 #[async_trait]
 impl TransportFixture for Fixture {
     fn transport(&self) -> Box<dyn Transport> {
-        if self.is_mounted {
-            return Box::new(Mounted(None));
+        let listener = WsTransport::new(ANY_PORT, WsConfig::default());
+        match &self.way {
+            Way::Direct => Box::new(listener),
+            Way::Queued => Box::new(Mounted(None)),
+            #[cfg(feature = "tls")]
+            Way::Secured(server, _) => Box::new(listener.with_tls(server.clone())),
         }
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        Box::new(WsTransport::new(any_port, WsConfig::default()))
     }
 
     async fn connect(&self, url: &str, codec: Codec) -> Option<Box<dyn TransportPeer>> {
         let mut request = url.into_client_request().expect("a url");
         let subprotocol = codec.subprotocol().parse().expect("a header");
         request.headers_mut().insert("sec-websocket-protocol", subprotocol);
-        let (stream, _) = tokio_tungstenite::connect_async(request).await.ok()?;
+        let socket = TcpStream::connect(address_in(url)).await.ok()?;
+        let stream: Box<dyn Stream> = match &self.way {
+            #[cfg(feature = "tls")]
+            Way::Secured(_, client) => {
+                let name = "chat.test".try_into().expect("a name");
+                Box::new(client.connect(name, socket).await.ok()?)
+            }
+            _ => Box::new(socket),
+        };
+        let (stream, _) = tokio_tungstenite::client_async(request, stream).await.ok()?;
         Some(Box::new(Peer { stream, codec }))
     }
 }
@@ -90,7 +135,7 @@ impl Transport for Mounted {
 }
 
 struct Peer {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    stream: WebSocketStream<Box<dyn Stream>>,
     codec: Codec,
 }
 

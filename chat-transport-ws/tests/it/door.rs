@@ -6,9 +6,17 @@ use chat_core::engine::Acceptor;
 use chat_core::transport::{Connection, Incoming, Received, Stop, Transport};
 use chat_transport_ws::{WsConfig, WsTransport};
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::sync::mpsc;
+
+pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// The address in a URL such as `ws://127.0.0.1:7000/chat`.
+pub fn address_in(url: &str) -> SocketAddr {
+    let address = url.split('/').nth(2).and_then(|address| address.parse().ok());
+    address.expect("an address")
+}
 
 /// A listener that hands its connections to the test.
 pub struct Door {
@@ -56,11 +64,18 @@ impl Door {
     }
 
     async fn open_for(acceptor: Acceptor, config: WsConfig, connections: mpsc::UnboundedReceiver<Held>) -> Self {
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut transport = Box::new(WsTransport::new(any_port, config));
+        Self::open_through(WsTransport::new(ANY_PORT, config), acceptor, connections).await
+    }
+
+    /// This listener, which is not bound yet.
+    pub async fn open_through(
+        transport: WsTransport,
+        acceptor: Acceptor,
+        connections: mpsc::UnboundedReceiver<Held>,
+    ) -> Self {
+        let mut transport = Box::new(transport);
         let url = transport.bind().await.expect("a free port");
-        let address = url.trim_start_matches("ws://").split('/').next();
-        let address = address.and_then(|address| address.parse().ok()).expect("an address");
+        let address = address_in(&url);
         let stop = Stop::default();
         tokio::spawn(transport.serve(acceptor, stop.clone()));
         Self {

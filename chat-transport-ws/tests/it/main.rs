@@ -10,3 +10,5 @@ mod opaque;
 mod peer;
 mod session;
 mod strangers;
+#[cfg(feature = "tls")]
+mod tls;

@@ -23,3 +23,8 @@ pub mod message;
 pub mod planted;
 pub mod server_session;
 pub mod signal;
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -24,3 +24,8 @@ pub mod wire;
 pub use clock::ManualClock;
 pub use failing_store::{FailingStore, StoreFaults};
 pub use random::Random;
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use crate::api;
 use crate::child;
 use crate::report::{Kind, Outcome, Report, Stop};
 use crate::tidy;
@@ -27,6 +28,7 @@ pub fn run(workspace: &Workspace) -> Report {
         )
     });
     report.part("rustdoc", Kind::Compile, || rustdoc(workspace));
+    report.part("public API", Kind::Compile, || api::check(workspace));
     report.part("dependencies", Kind::Run, || {
         deny(workspace, &["bans", "licenses", "sources"])
     });

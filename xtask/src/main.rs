@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line tool talks
 
+mod api;
 mod bench;
 mod check;
 mod child;

@@ -9,6 +9,7 @@ use crate::report::{Kind, Outcome, Report};
 use crate::sim;
 use crate::workspace::{Workspace, array, text};
 
+mod outside;
 mod peers;
 
 /// Hanging is a failure too.
@@ -31,6 +32,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Report {
     own_tests(workspace, options, &mut report);
     simulate(workspace, options, &mut report);
     foreign_clients(workspace, options, &mut report);
+    outside::check(workspace, &mut report);
     report
 }
 

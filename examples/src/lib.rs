@@ -21,3 +21,8 @@ pub mod store;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct FrontPage;
+
+/// And the code on that of chat-core, which knows no store.
+#[cfg(doctest)]
+#[doc = include_str!("../../chat-core/README.md")]
+struct EngineFrontPage;

@@ -24,7 +24,7 @@ pub async fn in_file(path: &std::path::Path) -> Result<(Engine, WsService), Fail
 
 async fn mounted(store: impl Store) -> Result<(Engine, WsService), Failure> {
     let engine = Engine::builder().store(store).hooks(Guests).build().await?;
-    let service = WsService::new(engine.acceptor(), WsConfig::default());
+    let service = WsService::with_tokens(engine.acceptor(), WsConfig::default());
     Ok((engine, service))
 }
 

@@ -113,6 +113,10 @@ impl Admission {
         self.state().connections
     }
 
+    pub(crate) fn addresses(&self) -> usize {
+        self.state().addresses.len()
+    }
+
     /// Forgets addresses without connections whose rate has recovered.
     pub(crate) fn sweep(&self) {
         let now = Instant::now().into_std();

@@ -150,7 +150,7 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// What a node carries now.
+/// What a node carries now. All of it is back where it was some seconds after everybody has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -162,6 +162,24 @@ pub struct Counts {
     pub conversations: usize,
     /// Bytes of shared payloads and queues that are alive.
     pub queued_bytes: usize,
+    /// Sessions that a connection has.
+    pub sessions: usize,
+    /// Users and conversations that somebody here watches.
+    pub watched: usize,
+    /// Users of this node who count as online, those in their grace included.
+    pub online: usize,
+    /// Topics that this node listens to, or did a moment ago.
+    pub topics: usize,
+    /// Conversations whose task runs.
+    pub active: usize,
+    /// Addresses that are remembered because of their connections or their rate.
+    pub addresses: usize,
+    /// Users and conversations that are remembered because of their rates.
+    pub rates: usize,
+    /// Signals that wait to be told.
+    pub signals: usize,
+    /// Tasks of the engine.
+    pub tasks: usize,
 }
 
 /// The close code that ends a revoked session.

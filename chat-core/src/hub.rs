@@ -184,6 +184,10 @@ impl Hub {
         self.users.len()
     }
 
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Claims a session for an attempt: the higher attempt wins, whatever arrives first.
     pub(crate) fn claim(&self, id: SessionId, attempt: u64, session: &Arc<Session>) -> Claim {
         match self.sessions.entry(id) {
@@ -243,6 +247,10 @@ impl<K: Eq + std::hash::Hash> Watchers<K> {
                 entry.remove();
             }
         }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(crate) fn is_watched(&self, key: &K) -> bool {

@@ -33,6 +33,10 @@ impl Interest {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.topics().len()
+    }
+
     pub(crate) fn want(&self, topic: Topic) {
         let mut topics = self.topics();
         let wanted = topics.entry(topic).or_default();

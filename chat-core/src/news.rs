@@ -46,6 +46,10 @@ impl News {
         waiting.latest.remove(&key)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.waiting().latest.len()
+    }
+
     /// The number of the last news: what is known now is no older.
     pub(crate) fn last(&self) -> u64 {
         self.waiting().last

@@ -171,6 +171,11 @@ impl Presence {
         }
     }
 
+    /// Users of this node who count as online, those in their grace included.
+    pub fn own_count(&self) -> usize {
+        self.own.len()
+    }
+
     /// Takes what happened and says what to do.
     pub fn handle(&mut self, input: Input, now: Instant, effects: &mut Vec<Effect>) {
         self.pass_time(now, effects);

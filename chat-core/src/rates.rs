@@ -72,6 +72,10 @@ impl Rates {
             .take(3_600 / self.directs.max(1), now)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.users.len() + self.conversations.len() + self.openers.len() + self.members.len()
+    }
+
     /// Forgets whoever has not written for a while.
     pub(crate) fn sweep(&self) {
         let now = Instant::now().into_std();

@@ -23,6 +23,10 @@ impl Receipts {
         self.some.notify_one();
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     pub(crate) fn take(&self) -> BTreeMap<ConversationId, Vec<MarksSignal>> {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         let mut by_conversation: BTreeMap<_, Vec<_>> = BTreeMap::new();

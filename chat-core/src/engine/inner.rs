@@ -252,6 +252,15 @@ impl Inner {
             users: self.hub.user_count(),
             conversations: self.hub.conversation_count(),
             queued_bytes: self.memory.used(),
+            sessions: self.hub.session_count(),
+            watched: self.hub.watching().len() + self.hub.presence().len(),
+            online: self.presence_machine().own_count(),
+            topics: self.hub.interest.len(),
+            active: self.active.len(),
+            addresses: self.admission.addresses(),
+            rates: self.rates.len(),
+            signals: self.news.len() + self.receipts.len(),
+            tasks: self.tasks.len(),
         }
     }
 

@@ -23,6 +23,10 @@ enum Stay {
 }
 
 impl Own {
+    pub(super) fn len(&self) -> usize {
+        self.users.len()
+    }
+
     pub(super) fn has(&self, user: &UserId) -> bool {
         self.users.contains_key(user)
     }

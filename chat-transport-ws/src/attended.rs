@@ -29,6 +29,8 @@ struct Seen {
     first: Vec<u8>,
     /// The status line that was held back.
     held_back: Vec<u8>,
+    /// What to say instead of answering the request.
+    refusal: Option<Answer>,
 }
 
 impl Attended {
@@ -65,9 +67,17 @@ impl Notes {
         self.seen().is_asked = true;
     }
 
-    /// What to say to somebody whose bytes were no request; nothing to who said nothing.
+    /// The request is not answered by whom it was for, but so.
+    pub fn refuse(&self, answer: Answer) {
+        self.seen().refusal = Some(answer);
+    }
+
+    /// What to say to somebody who was refused, or whose bytes were no request; nothing to who said nothing.
     pub fn answer(&self) -> Option<Answer> {
-        let seen = self.seen();
+        let mut seen = self.seen();
+        if let Some(refusal) = seen.refusal.take() {
+            return Some(refusal);
+        }
         if seen.is_asked || seen.first.is_empty() {
             return None;
         }

@@ -1,5 +1,6 @@
 //! The limits and rules of this transport.
 
+use crate::forwarded::TrustedProxy;
 use crate::origin::OriginRule;
 use chat_core::transport::TransportError;
 use std::time::Duration;
@@ -22,6 +23,19 @@ pub struct WsConfig {
     pub path: String,
     /// Which pages may connect, others get 403; none means those of the same host only. Default none.
     pub origins: Vec<OriginRule>,
+    /// Proxies whose word is believed about whom they stand for; none means that each client is its own peer. Default
+    /// none.
+    ///
+    /// From them, and from nobody else, count `X-Forwarded-For` and `Forwarded` (RFC 7239), read from the right to the
+    /// first address that is no trusted proxy; what cannot be read in them, or does not agree between them, counts as the
+    /// proxy that said it. `X-Forwarded-Host` counts as the host that pages must be of. At our own listeners a trusted
+    /// proxy may also begin with a header of the PROXY protocol, version 2.
+    ///
+    /// All limits per address are then about clients. One knows a client late: a socket of a trusted proxy holds none of
+    /// [`handshakes_per_address_max`](WsConfig::handshakes_per_address_max) until the PROXY header or the head of its
+    /// request has said who it stands for, and until then only
+    /// [`handshakes_max`](WsConfig::handshakes_max) bounds it. So trust only what belongs to you.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// From accepting a socket to the last byte of its request's head; then it is closed. Default 5 s.
     pub handshake_timeout: Duration,
     /// From then on to the last byte of an HTTP answer; what its reader has not taken by then is cut off. Default 5 s.
@@ -60,6 +74,7 @@ impl Default for WsConfig {
         Self {
             path: "/chat".to_owned(),
             origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             handshake_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(5),
             handshakes_max: 1024,

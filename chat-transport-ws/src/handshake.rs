@@ -47,8 +47,14 @@ impl Accepted {
     }
 }
 
-/// Judges a request; `path` is the only right one, if this listener has one.
-pub(crate) fn judge<B>(request: &Request<B>, config: &WsConfig, path: Option<&str>) -> Result<Accepted, Answer> {
+/// Judges a request; `path` is the only right one, if this listener has one, and `outer_host` the one that a proxy stands
+/// for.
+pub(crate) fn judge<B>(
+    request: &Request<B>,
+    config: &WsConfig,
+    path: Option<&str>,
+    outer_host: Option<&str>,
+) -> Result<Accepted, Answer> {
     let headers = request.headers();
     let is_wrong_path = path.is_some_and(|path| request.uri().path() != path);
     let wants_upgrade = has_word(headers, &UPGRADE, "websocket");
@@ -88,7 +94,9 @@ pub(crate) fn judge<B>(request: &Request<B>, config: &WsConfig, path: Option<&st
     let token = token(headers, &offered)?;
     let identity = request.extensions().get::<Identity>().cloned();
     match once(headers, &ORIGIN)? {
-        Some(origin) if !origin::is_allowed(origin, host, &config.origins) => return Err(Answer::foreign_origin()),
+        Some(origin) if !origin::is_allowed(origin, outer_host.unwrap_or(host), &config.origins) => {
+            return Err(Answer::foreign_origin());
+        }
         // Whom a cookie let in must show which page sent it. No page can set a token on a WebSocket of its own accord.
         None if identity.is_some() && token.is_none() => return Err(Answer::foreign_origin()),
         _ => {}

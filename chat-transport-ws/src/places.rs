@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 #[derive(Debug)]
@@ -18,7 +18,8 @@ pub(crate) struct Places {
 #[must_use]
 pub(crate) struct Place {
     places: Arc<Places>,
-    address: IpAddr,
+    /// Nobody yet, when a proxy has not said whom it stands for.
+    address: OnceLock<IpAddr>,
     _one_of_all: OwnedSemaphorePermit,
 }
 
@@ -37,20 +38,13 @@ impl Places {
         place.expect("the semaphore is never closed")
     }
 
-    /// Gives the place to an address, unless it has as many as it may have.
-    pub fn give(self: &Arc<Self>, place: OwnedSemaphorePermit, address: IpAddr) -> Option<Place> {
-        let mut addresses = self.addresses();
-        let held = addresses.entry(address).or_insert(0);
-        if *held >= self.per_address_max {
-            return None;
-        }
-        *held += 1;
-        drop(addresses);
-        Some(Place {
+    /// Makes a place that is nobody's yet.
+    pub fn lend(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Place {
+        Place {
             places: Arc::clone(self),
-            address,
+            address: OnceLock::new(),
             _one_of_all: place,
-        })
+        }
     }
 
     fn addresses(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -58,13 +52,34 @@ impl Places {
     }
 }
 
+impl Place {
+    /// Gives the place to an address, unless that has as many as it may have. What is given stays given: then this says
+    /// yes again.
+    pub fn give(&self, address: IpAddr) -> bool {
+        let mut addresses = self.places.addresses();
+        if self.address.get().is_some() {
+            return true;
+        }
+        let held = addresses.entry(address).or_insert(0);
+        if *held >= self.places.per_address_max {
+            return false;
+        }
+        *held += 1;
+        let _ = self.address.set(address);
+        true
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        let Some(address) = self.address.get() else {
+            return;
+        };
         let mut addresses = self.places.addresses();
-        if let Some(held) = addresses.get_mut(&self.address) {
+        if let Some(held) = addresses.get_mut(address) {
             *held -= 1;
             if *held == 0 {
-                addresses.remove(&self.address);
+                addresses.remove(address);
             }
         }
     }
@@ -78,15 +93,30 @@ mod tests {
     async fn an_address_that_has_its_share_takes_nothing_from_another() {
         let places = Arc::new(Places::new(3, 2));
         let (many, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        let first = places.give(places.free().await, many).expect("free");
-        let _second = places.give(places.free().await, many).expect("free");
-        assert!(places.give(places.free().await, many).is_none());
-        let _other = places.give(places.free().await, other).expect("free");
+        let place = async |address| {
+            let place = places.lend(places.free().await);
+            place.give(address).then_some(place)
+        };
+        let first = place(many).await.expect("free");
+        let _second = place(many).await.expect("free");
+        assert!(place(many).await.is_none());
+        let _other = place(other).await.expect("free");
         assert_eq!(places.all.available_permits(), 0);
         drop(first);
-        let again = places.give(places.free().await, many);
+        let again = place(many).await;
         assert!(again.is_some(), "what was given back can be had again");
         drop((again, _second, _other));
+        assert!(places.addresses().is_empty(), "nobody is remembered");
+    }
+
+    #[tokio::test]
+    async fn a_place_is_given_once() {
+        let places = Arc::new(Places::new(3, 1));
+        let place = places.lend(places.free().await);
+        let (first, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        assert!(place.give(first) && place.give(first) && place.give(other));
+        assert_eq!(places.addresses().len(), 1);
+        drop(place);
         assert!(places.addresses().is_empty(), "nobody is remembered");
     }
 }

@@ -5,7 +5,9 @@ use crate::answer::Answer;
 use crate::attended::Attended;
 use crate::carrier::{Carrier, Security};
 use crate::config::WsConfig;
-use crate::places::Places;
+use crate::forwarded::{self, is_trusted};
+use crate::places::{Place, Places};
+use crate::proxied;
 use crate::socket::Socket;
 use crate::wire::Source;
 use bytes::BytesMut;
@@ -23,6 +25,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -41,7 +44,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Serves a host's own pages and a mounted [`WsService`](crate::WsService) on one port, safely among strangers.
 ///
 /// For hosts without an HTTP server of their own; one service, such as an axum router, has all paths. Each connection
-/// carries one request, whose extensions get the peer's [`SocketAddr`]. Time, size and number are bounded by
+/// carries one request, whose extensions get the peer's [`SocketAddr`], or the one that a trusted proxy's PROXY header
+/// names. Time, size and number are bounded by
 /// [`handshake_timeout`](WsConfig::handshake_timeout), [`answer_timeout`](WsConfig::answer_timeout),
 /// [`handshakes_max`](WsConfig::handshakes_max) and
 /// [`handshakes_per_address_max`](WsConfig::handshakes_per_address_max): a socket that is slow, or reads nothing, is
@@ -110,21 +114,49 @@ where
         };
         let socket = Socket::new(stream);
         let deadline = Instant::now() + config.handshake_timeout;
-        let Some(place) = places.give(place, peer.ip().to_canonical()) else {
+        let place = places.lend(place);
+        let address = peer.ip().to_canonical();
+        // Of a proxy nobody knows yet whom it stands for.
+        if !is_trusted(address, &config.trusted_proxies) && !place.give(address) {
             turn_away(&socket, security);
             continue;
-        };
+        }
         let (service, config, security) = (service.clone(), Arc::clone(&config), security.clone());
         connections.spawn(async move {
-            let secured = timeout_at(deadline, security.secure(&socket)).await;
-            match secured {
-                Ok(Ok(carrier)) => converse(&socket, carrier, peer, service, &config, deadline).await,
+            let opened = open(&socket, peer, &place, &config, &security);
+            match timeout_at(deadline, opened).await {
+                Ok(Ok((carrier, client))) => {
+                    converse(&socket, carrier, client, place, service, &config, deadline).await;
+                }
                 Ok(Err(answer)) => say_goodbye(&socket, Carrier::Plain(socket.clone()), answer, &config).await,
-                Err(_) => tracing::debug!("a TLS handshake did not come to its end in time"),
+                Err(_) => tracing::debug!("what comes before HTTP did not come to its end in time"),
             }
-            drop(place);
         });
     }
+}
+
+/// Everything before HTTP: whom a proxy stands for, and TLS. Answers with the carrier and its client, or with what to say.
+async fn open(
+    socket: &Socket,
+    peer: SocketAddr,
+    place: &Place,
+    config: &WsConfig,
+    security: &Security,
+) -> Result<(Carrier, SocketAddr), Option<Answer>> {
+    let mut client = peer;
+    if is_trusted(peer.ip().to_canonical(), &config.trusted_proxies) {
+        let told = proxied::read(socket).await.map_err(|error| {
+            tracing::debug!(%error, "a proxy's header is no good");
+            security
+                .is_none()
+                .then(|| Answer::bad_request("a header of the PROXY protocol, version 2, was expected"))
+        })?;
+        client = told.unwrap_or(peer);
+        if told.is_some() && !is_trusted(client.ip(), &config.trusted_proxies) && !place.give(client.ip()) {
+            return Err(security.is_none().then(|| Answer::unavailable(RETRY)));
+        }
+    }
+    Ok((security.secure(socket).await?, client))
 }
 
 /// Says 503 as far as that costs no time; under TLS that would cost a handshake, so nothing is said.
@@ -139,11 +171,17 @@ fn turn_away(socket: &Socket, security: &Security) {
     socket.shutdown();
 }
 
+/// An address holds too many sockets that are no WebSocket yet.
+#[derive(Debug, Error)]
+#[error("an address holds too many sockets that are no WebSocket yet")]
+struct TooMany;
+
 /// Answers one request, and none after it; its head must have come by `deadline`.
 async fn converse<S, B>(
     socket: &Socket,
     carrier: Carrier,
     peer: SocketAddr,
+    place: Place,
     service: S,
     config: &WsConfig,
     deadline: Instant,
@@ -158,12 +196,20 @@ async fn converse<S, B>(
     let (asked, upgraded) = (notes.clone(), Arc::clone(&is_upgraded));
     let respond = move |mut request: Request<Incoming>| {
         asked.asked();
-        // By this the engine counts connections and handshakes per address.
+        let address = forwarded::client(peer.ip().to_canonical(), request.headers(), &config.trusted_proxies);
+        let has_place = place.give(address);
+        if !has_place {
+            asked.refuse(Answer::unavailable(RETRY));
+        }
+        // By this the engine counts connections and handshakes per address, once it has looked at the headers itself.
         request.extensions_mut().insert(peer);
         let (mut service, upgraded) = (service.clone(), Arc::clone(&upgraded));
         async move {
-            poll_fn(|context| service.poll_ready(context)).await?;
-            let mut response = service.call(request).await?;
+            if !has_place {
+                return Err(TooMany);
+            }
+            let Ok(()) = poll_fn(|context| service.poll_ready(context)).await;
+            let Ok(mut response) = service.call(request).await;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 upgraded.store(true, Ordering::Relaxed);
             } else if !response.headers().contains_key(CONNECTION) {
@@ -171,7 +217,7 @@ async fn converse<S, B>(
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response)
+            Ok(response)
         }
     };
     let served = http1::Builder::new()

@@ -27,8 +27,9 @@ use tower_service::Service;
 /// What the host's middleware puts into the request's extensions is used:
 /// * [`Identity`](chat_core::Identity): whom its session let in. Such a request needs an `Origin` that is allowed, or
 ///   a token beside it.
-/// * [`SocketAddr`](std::net::SocketAddr): the client's address, for the limits per address. Without it a plain socket's peer is told to
-///   the engine once the upgrade is done, too late to be refused for its address.
+/// * [`SocketAddr`](std::net::SocketAddr): the socket's peer, for the limits per address. If it is one of
+///   [`trusted_proxies`](WsConfig::trusted_proxies), the headers say whose address counts instead. Without it a plain
+///   socket's peer is told to the engine once the upgrade is done, too late to be refused for its address.
 ///
 /// A plain TCP socket is written directly; any other stream, TLS for one, through a small buffer.
 #[derive(Debug, Clone)]

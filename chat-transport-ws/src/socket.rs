@@ -52,7 +52,6 @@ impl Socket {
     }
 
     /// The first byte that waits to be read, which stays there; none at the end.
-    #[cfg(feature = "tls")]
     pub async fn first(&self) -> io::Result<Option<u8>> {
         let mut first = [0];
         let count = self.0.peek(&mut first).await?;

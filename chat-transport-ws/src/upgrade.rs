@@ -5,6 +5,7 @@ use crate::attended::Attended;
 use crate::carrier::Carrier;
 use crate::channels::Channels;
 use crate::config::WsConfig;
+use crate::forwarded::{self, is_trusted};
 use crate::framing::FRAMING;
 use crate::handshake::{Accepted, judge};
 use crate::socket::Socket;
@@ -85,7 +86,11 @@ impl Door {
     }
 
     fn try_begin<B>(&self, request: &Request<B>, path: Option<&str>) -> Result<Upgrade, Answer> {
-        let accepted = judge(request, &self.config, path)?;
+        let peer = request.extensions().get::<SocketAddr>();
+        let peer = peer.map(|peer| peer.ip().to_canonical());
+        let proxy = peer.filter(|peer| is_trusted(*peer, &self.config.trusted_proxies));
+        let outer_host = proxy.and_then(|_| forwarded::host(request.headers()));
+        let accepted = judge(request, &self.config, path, outer_host.as_deref())?;
         // At a wrong path nobody comes in, and the host's middleware need not stand before it.
         if let Unidentified::Refused(told) = &self.unidentified
             && accepted.identity.is_none()
@@ -100,8 +105,7 @@ impl Door {
             });
             return Err(Answer::unauthorized());
         }
-        let address = request.extensions().get::<SocketAddr>();
-        let address = address.map(|address| address.ip().to_canonical());
+        let address = peer.map(|peer| forwarded::client(peer, request.headers(), &self.config.trusted_proxies));
         let permit = self
             .acceptor
             .admit(address)

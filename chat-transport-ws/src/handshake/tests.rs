@@ -35,11 +35,11 @@ fn good_but(name: HeaderName, value: &'static str) -> Request<()> {
 }
 
 fn accepted(request: &Request<()>) -> Accepted {
-    judge(request, &WsConfig::default(), PATH).expect("a good handshake")
+    judge(request, &WsConfig::default(), PATH, None).expect("a good handshake")
 }
 
 fn status(request: &Request<()>) -> u16 {
-    match judge(request, &WsConfig::default(), PATH) {
+    match judge(request, &WsConfig::default(), PATH, None) {
         Ok(_) => 101,
         Err(answer) => answer.status.as_u16(),
     }
@@ -74,6 +74,7 @@ fn the_subprotocol_says_the_codec_and_json_is_the_default() {
         &good_with(SEC_WEBSOCKET_PROTOCOL, "chat.v9.json, soap"),
         &WsConfig::default(),
         PATH,
+        None,
     )
     .expect_err("only unknown ones");
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -153,7 +154,7 @@ fn each_fault_has_its_status() {
 #[test]
 fn answers_say_what_is_right() {
     let answer = |request| {
-        judge(&request, &WsConfig::default(), PATH)
+        judge(&request, &WsConfig::default(), PATH, None)
             .expect_err("a fault")
             .into_response()
     };
@@ -174,10 +175,10 @@ fn an_unknown_path_is_404_to_a_plain_get_and_accepted_to_an_upgrade() {
     *upgrade.uri_mut() = "/socket.io".parse().expect("a uri");
     assert!(accepted(&upgrade).is_wrong_path);
     assert!(!accepted(&good()).is_wrong_path);
-    let mounted = judge(&upgrade, &WsConfig::default(), None).expect("the host chose the path");
+    let mounted = judge(&upgrade, &WsConfig::default(), None, None).expect("the host chose the path");
     assert!(!mounted.is_wrong_path);
     upgrade.headers_mut().remove(UPGRADE);
-    let answer = judge(&upgrade, &WsConfig::default(), PATH).expect_err("no upgrade");
+    let answer = judge(&upgrade, &WsConfig::default(), PATH, None).expect_err("no upgrade");
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     assert!(answer.sentence.contains("/chat"), "{}", answer.sentence);
 }
@@ -197,4 +198,15 @@ fn whom_the_hosts_session_let_in_must_show_an_origin() {
         accepted.identity.map(|identity| identity.user.as_str().to_owned()),
         Some("ana".to_owned())
     );
+}
+
+#[test]
+fn behind_a_proxy_pages_are_of_the_host_that_it_stands_for() {
+    // TLS that ends at the proxy changes nothing: a port that is not written is that of the page's own scheme.
+    let page = || good_with(ORIGIN, "https://app.example.org");
+    let judged = |request: &Request<()>, host| judge(request, &WsConfig::default(), PATH, host).is_ok();
+    assert!(judged(&page(), Some("app.example.org")));
+    assert!(!judged(&page(), Some("evil.example.net")));
+    assert!(!judged(&page(), Some("")));
+    assert!(!judged(&page(), None), "the host of the request itself is another");
 }

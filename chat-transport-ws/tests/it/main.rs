@@ -8,6 +8,7 @@ mod handshakes;
 mod mounted;
 mod opaque;
 mod peer;
+mod proxies;
 mod session;
 mod strangers;
 #[cfg(feature = "tls")]

@@ -32,7 +32,7 @@ impl Service<Request<Incoming>> for LargePage {
     }
 }
 
-async fn pages(config: WsConfig) -> SocketAddr {
+pub async fn pages(config: WsConfig) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let page = LargePage(vec![b'x'; 16 << 20].into());
@@ -40,7 +40,7 @@ async fn pages(config: WsConfig) -> SocketAddr {
     address
 }
 
-const GET: &str = "GET / HTTP/1.1\r\nHost: chat.test\r\n\r\n";
+pub const GET: &str = "GET / HTTP/1.1\r\nHost: chat.test\r\n\r\n";
 
 #[tokio::test]
 async fn who_never_reads_is_cut_off_and_the_next_is_served() {

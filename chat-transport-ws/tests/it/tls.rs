@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -226,4 +226,20 @@ async fn pages_are_served_under_tls() {
         answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("a page"),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_speaks_first_under_tls_too() {
+    let mut config = WsConfig::default();
+    config.trusted_proxies.push("127.0.0.1".parse().expect("a proxy"));
+    let (mut door, client) = door(config).await;
+    let mut socket = TcpStream::connect(door.address).await.expect("somebody listens");
+    let header = crate::proxies::proxied([198, 51, 100, 7]);
+    socket.write_all(&header).await.expect("the server reads");
+    let name = ServerName::try_from("chat.test").expect("a name");
+    let mut peer = Peer(soon(client.connect(name, socket)).await.expect("a TLS handshake"));
+    peer.send(handshake("/chat", "")).await;
+    assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
+    let address = door.accepted().await.connection.handshake.address;
+    assert_eq!(address, Some([198, 51, 100, 7].into()));
 }

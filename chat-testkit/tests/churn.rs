@@ -140,7 +140,7 @@ async fn cycle(address: SocketAddr, lobby: ConversationId, number: usize) {
 }
 
 fn commands(lobby: ConversationId, number: usize) -> Vec<Command> {
-    let users = vec![UserId::new(&format!("user-{}", number % USERS)).unwrap()];
+    let users = vec![UserId::new(format!("user-{}", number % USERS)).unwrap()];
     let watch = WatchPresence { users }.into();
     if !number.is_multiple_of(5) {
         return vec![watch];

@@ -1,5 +1,6 @@
 //! Stories over the real binaries: chat-server and the line client, started, killed and started again.
 
+mod hosts;
 mod jwt;
 mod line_clients;
 mod order_service;

@@ -78,8 +78,19 @@ impl Process {
 
     #[cfg(unix)]
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Ctrl-C.
+    #[cfg(unix)]
+    pub fn interrupt(&self) {
+        self.signal("-INT");
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &id]).status();
+        let status = Command::new("kill").args([name, &id]).status();
         assert!(status.expect("kill is there").success());
     }
 

@@ -3,6 +3,7 @@
 use crate::process::SOON;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -29,7 +30,11 @@ impl Heard {
     }
 }
 
-pub struct Wire(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Wire {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// What came while an answer was waited for.
+    waiting: VecDeque<Value>,
+}
 
 impl Wire {
     /// Connects with these headers; what an answer without an upgrade said otherwise.
@@ -41,19 +46,29 @@ impl Wire {
         }
         let connected = timeout(SOON, connect_async(request)).await.expect("an answer in time");
         match connected {
-            Ok((socket, _)) => Ok(Self(socket)),
+            Ok((socket, _)) => Ok(Self {
+                socket,
+                waiting: VecDeque::new(),
+            }),
             Err(Error::Http(response)) => Err(Heard::Status(response.status().as_u16())),
             Err(error) => panic!("neither let in nor refused: {error}"),
         }
     }
 
     pub async fn say(&mut self, frame: &Value) {
-        self.0.send(Message::text(frame.to_string())).await.expect("sent");
+        self.socket.send(Message::text(frame.to_string())).await.expect("sent");
     }
 
     pub async fn hear(&mut self) -> Heard {
+        match self.waiting.pop_front() {
+            Some(frame) => Heard::Frame(frame),
+            None => self.receive().await,
+        }
+    }
+
+    async fn receive(&mut self) -> Heard {
         loop {
-            let message = timeout(SOON, self.0.next()).await.expect("a word in time");
+            let message = timeout(SOON, self.socket.next()).await.expect("a word in time");
             match message.expect("not without a word").expect("no broken connection") {
                 Message::Text(text) => return Heard::Frame(serde_json::from_str(&text).expect("JSON")),
                 Message::Close(frame) => {
@@ -65,12 +80,25 @@ impl Wire {
         }
     }
 
-    /// Waits for a frame of this type.
+    /// What the server says last.
+    pub async fn last_word(&mut self) -> Heard {
+        loop {
+            match self.hear().await {
+                Heard::Frame(_) => {}
+                last => return last,
+            }
+        }
+    }
+
+    /// Waits for a frame of this type; what a page holds counts as if it had come by itself.
     pub async fn wait_for(&mut self, kind: &str) -> Value {
         loop {
-            let frame = self.hear().await.frame();
+            let mut frame = self.hear().await.frame();
             if frame["type"] == kind {
                 return frame;
+            }
+            if let Value::Array(items) = frame["items"].take() {
+                items.into_iter().rev().for_each(|item| self.waiting.push_front(item));
             }
         }
     }
@@ -80,9 +108,10 @@ impl Wire {
         self.say(&json!({ "type": "command", "req": 7, "command": command, "data": data }))
             .await;
         loop {
-            let frame = self.hear().await.frame();
-            if frame["req"] == 7 {
-                return frame;
+            let frame = self.receive().await.frame();
+            match frame["req"] == 7 {
+                true => return frame,
+                false => self.waiting.push_back(frame),
             }
         }
     }

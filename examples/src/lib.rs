@@ -6,6 +6,7 @@
 //! * [`site`]: page, socket, health and metrics on one port
 //! * [`settings`]: flags and environment
 //! * [`store`]: where everything is kept, and what to do when that cannot be
+//! * [`tls`]: a certificate and its key from files
 //! * [`server`]: all of it together, from the first line to the last
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ pub mod server;
 pub mod settings;
 pub mod site;
 pub mod store;
+pub mod tls;
 
 /// The code on the front page compiles.
 #[cfg(doctest)]

@@ -4,9 +4,10 @@ use crate::jwt::KeyProblem;
 use crate::settings::Settings;
 use crate::site::{self, Admits};
 use crate::store::{self, Place, StoreProblem};
+use crate::tls::{self, TlsProblem};
 use crate::{keys, lobby};
 use chat_core::{BuildError, CommandError, Engine, Guests};
-use chat_transport_ws::{WsConfig, serve_http};
+use chat_transport_ws::{WsConfig, serve_http, serve_https};
 use metrics_exporter_prometheus::{BuildError as MetricsError, PrometheusBuilder};
 use std::convert::Infallible;
 use std::future::Future;
@@ -27,6 +28,8 @@ pub enum StartError {
     NoKey(SocketAddr),
     /// Tokens cannot be judged by what is named as a key.
     Key(KeyProblem),
+    /// The certificate or its key cannot be used.
+    Tls(TlsProblem),
     /// The address cannot be listened at.
     Listen(SocketAddr, io::Error),
     /// The store cannot be used.
@@ -50,6 +53,7 @@ impl std::fmt::Display for StartError {
                 address.port()
             ),
             Self::Key(problem) => write!(f, "{problem}"),
+            Self::Tls(problem) => write!(f, "{problem}"),
             Self::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
                 "somebody listens at {address} already, perhaps another chat-server: stop it, or choose another port \
@@ -84,6 +88,10 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         None if settings.listen.ip().is_loopback() => Admits::Guests,
         None => return Err(StartError::NoKey(settings.listen)),
     };
+    let tls = match (&settings.tls_cert, &settings.tls_key) {
+        (Some(certificate), Some(key)) => Some(tls::read(certificate, key).map_err(StartError::Tls)?),
+        _ => None,
+    };
     let place = Place::try_from(&settings.store.store).map_err(StartError::Store)?;
     let listen_error = |error| StartError::Listen(settings.listen, error);
     let listener = TcpListener::bind(settings.listen).await.map_err(listen_error)?;
@@ -104,13 +112,14 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
 
     let mut config = WsConfig::default();
     config.origins.clone_from(&settings.origins);
+    config.trusted_proxies.clone_from(&settings.trusted_proxies);
     if let Some(connections) = settings.connections_per_address {
         // Whoever expects many connections of one address expects many of its handshakes at once.
         config.handshakes_per_address_max = config.handshakes_per_address_max.max(connections.get());
     }
     let router = site::router(&engine, config.clone(), metrics.clone(), admits);
     // Whoever started the server may have stopped reading; that is no reason not to serve.
-    let _ = greet(&mut out, address, &place, judges.as_deref());
+    let _ = greet(&mut out, address, tls.is_some(), &place, judges.as_deref());
     if admits == Admits::Guests {
         // Behind the start lines, which are elsewhere: in a terminal the two would mingle.
         tracing::warn!("no key is set: guests are admitted under any name");
@@ -141,11 +150,15 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         tracing::info!("stopping: clients are told when to come back");
         engine.shutdown(settings.grace()).await;
     };
+    let serve = async || match tls {
+        Some(tls) => serve_https(listener, router, &config, tls).await,
+        None => serve_http(listener, router, &config).await,
+    };
     // While it drains, pages and health are still served, so that a balancer sees `/readyz` say no.
     tokio::select! {
         biased;
         () = drained => {}
-        never = serve_http(listener, router, &config) => match never {},
+        never = serve() => match never {},
         never = upkeep() => match never {},
         never = rekey() => match never {},
     }
@@ -155,10 +168,17 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
     Ok(())
 }
 
-fn greet(out: &mut impl Write, address: SocketAddr, place: &Place, judges: Option<&str>) -> io::Result<()> {
+fn greet(
+    out: &mut impl Write,
+    address: SocketAddr,
+    has_tls: bool,
+    place: &Place,
+    judges: Option<&str>,
+) -> io::Result<()> {
+    let s = if has_tls { "s" } else { "" };
     writeln!(
         out,
-        "Chat:  http://{address}/  (open it in two tabs; the socket is ws://{address}/chat)"
+        "Chat:  http{s}://{address}/  (open it in two tabs; the socket is ws{s}://{address}/chat)"
     )?;
     writeln!(out, "Store: {place}")?;
     match judges {

@@ -3,7 +3,7 @@
 use crate::jwt::KeyText;
 use crate::store::PlaceText;
 use chat_core::Limits;
-use chat_transport_ws::OriginRule;
+use chat_transport_ws::{OriginRule, TrustedProxy};
 use clap::builder::BoolishValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use std::net::SocketAddr;
@@ -76,6 +76,24 @@ pub struct Settings {
     /// any, only pages that this server's own host served.
     #[arg(long = "origin", env = "CHAT_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub origins: Vec<OriginRule>,
+
+    /// The certificate, and those that signed it, in PEM: with it the server speaks TLS, and nothing else.
+    #[arg(long, env = "CHAT_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, in PEM.
+    #[arg(long, env = "CHAT_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// A proxy whose word about its clients' addresses counts, such as `10.0.0.1` or `10.0.0.0/8`; may be given several
+    /// times. It says it by `X-Forwarded-For`, `Forwarded`, or the PROXY protocol, version 2.
+    #[arg(
+        long = "trusted-proxy",
+        env = "CHAT_TRUSTED_PROXY",
+        value_delimiter = ',',
+        value_name = "ADDRESS[/BITS]"
+    )]
+    pub trusted_proxies: Vec<TrustedProxy>,
 
     /// How many seconds clients have to come to an end when the server stops.
     #[arg(long, env = "CHAT_GRACE", default_value = "10", value_name = "SECONDS")]

@@ -11,6 +11,8 @@ use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Before anything speaks TLS, the store's connections included. It is refused only if there is one already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let settings = Settings::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
     let colours = io::stderr().is_terminal();

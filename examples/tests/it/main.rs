@@ -10,5 +10,6 @@ mod process;
 mod server;
 mod signer;
 mod stores;
+mod tls;
 mod tokens;
 mod wire;

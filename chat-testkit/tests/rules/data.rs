@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 pub struct Data {
     pub limits: BTreeMap<String, Vec<Limit>>,
     pub codes: Codes,
+    pub rules: BTreeMap<String, Vec<Rule>>,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +48,17 @@ pub struct Error {
     #[serde(default)]
     pub retryable: bool,
     pub what: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    pub id: String,
+    pub input: String,
+    /// Each of them is shown by a row.
+    pub answer: Vec<String>,
+    #[serde(default)]
+    pub also: String,
 }
 
 pub fn data() -> Data {

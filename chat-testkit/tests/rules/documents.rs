@@ -1,6 +1,6 @@
 //! The pages show what the data says, and the data says what the code does.
 
-use crate::data::{Data, Limit, at, data, read};
+use crate::data::{Data, Limit, Rule, at, data, read};
 use chat_core::Limits;
 use chat_core::code::{CloseCode, ErrorCode};
 use chat_core::codec::Codec;
@@ -33,6 +33,7 @@ fn the_documents_show_every_table_of_the_data_once() {
         );
     }
     let mut tables: Vec<String> = data.limits.keys().map(|name| format!("limits.{name}")).collect();
+    tables.extend(data.rules.keys().map(|name| format!("rules.{name}")));
     tables.extend(["codes.close", "codes.error"].map(str::to_owned));
     tables.sort();
     shown.sort();
@@ -63,6 +64,7 @@ fn table_of(data: &Data, name: &str) -> String {
     let (kind, name) = name.split_once('.').unwrap();
     match (kind, name) {
         ("limits", name) => limits(&data.limits[name]),
+        ("rules", name) => rules(&data.rules[name]),
         ("codes", "close") => closes(data),
         ("codes", "error") => errors(data),
         _ => panic!("the data has no table {kind}.{name}"),
@@ -89,6 +91,18 @@ fn limits(limits: &[Limit]) -> String {
         ]
     };
     table(&["field", "default", "unit", "reached"], limits.iter().map(row))
+}
+
+fn rules(rules: &[Rule]) -> String {
+    let row = |rule: &Rule| {
+        let answers: Vec<String> = rule.answer.iter().map(|answer| format!("`{answer}`")).collect();
+        let also = match rule.also.as_str() {
+            "" => String::new(),
+            also => format!("; {also}"),
+        };
+        vec![format!("`{}`", rule.id), rule.input.clone(), answers.join(", ") + &also]
+    };
+    table(&["rule", "input", "answer"], rules.iter().map(row))
 }
 
 fn closes(data: &Data) -> String {

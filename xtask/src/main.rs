@@ -12,6 +12,7 @@ mod child;
 #[cfg(test)]
 mod docs;
 mod postgres;
+mod proxies;
 mod report;
 mod sim;
 mod test;

@@ -13,9 +13,6 @@ use crate::child::{self, Running};
 use crate::report::{Outcome, Stop};
 use crate::workspace::Workspace;
 
-/// The feature, of any package, that tests which need PostgreSQL are behind.
-pub const TESTS: &str = "postgres-tests";
-
 /// What `private-postgres` ends with when programs are missing.
 const MISSING: i32 = 3;
 /// How long Debian's servers may take.
@@ -120,20 +117,6 @@ fn read(reader: PipeReader, said: &mut Vec<String>) -> io::Result<Option<Vec<(St
     Ok(None)
 }
 
-/// Every feature of every package but [`TESTS`], as cargo takes them: all that needs nothing beyond cargo.
-pub fn features_without(workspace: &Workspace) -> String {
-    let of_package = |package: &serde_json::Value| {
-        let name = crate::workspace::text(&package["name"]).to_owned();
-        let features = package["features"]
-            .as_object()
-            .into_iter()
-            .flat_map(|features| features.keys());
-        let kept = features.filter(|feature| *feature != TESTS);
-        kept.map(|feature| format!("{name}/{feature}")).collect::<Vec<_>>()
-    };
-    workspace.packages().flat_map(of_package).collect::<Vec<_>>().join(",")
-}
-
 /// Installs Debian's package, without a cluster of the machine's own; `missing` is the sentence when that cannot be.
 fn install(missing: &str) -> Outcome {
     if !may_install() {
@@ -177,21 +160,6 @@ fn make_no_cluster() -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_feature_but_the_one_of_tests_that_need_postgresql_is_embedded() {
-        let packages = serde_json::json!({"packages": [
-            {"name": "store", "source": null, "features": {"sqlite": [], "postgres": [], "postgres-tests": ["postgres"]}},
-            {"name": "core", "source": null, "features": {}},
-            {"name": "kit", "source": null, "features": {"sim": [], "postgres-tests": []}},
-        ]});
-        let workspace = Workspace {
-            root: PathBuf::new(),
-            target: PathBuf::new(),
-            metadata: packages,
-        };
-        assert_eq!(features_without(&workspace), "store/postgres,store/sqlite,kit/sim");
-    }
 
     #[test]
     fn the_environment_ends_with_the_url_and_everything_else_was_said() {

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::child;
-use crate::postgres::{self, Postgres};
+use crate::postgres::Postgres;
+use crate::proxies::Proxies;
 use crate::report::{Kind, Outcome, Report};
 use crate::sim;
 use crate::workspace::{Workspace, array, text};
@@ -38,7 +39,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Report {
 
 fn own_tests(workspace: &Workspace, options: &Options, report: &mut Report) {
     let everything = ["--all-features"].map(str::to_owned).to_vec();
-    let embedded = ["--features".to_owned(), postgres::features_without(workspace)].to_vec();
+    let embedded = ["--features".to_owned(), workspace.embedded_features()].to_vec();
     let cargo_test = |features: &[String]| {
         let mut command = workspace.cargo(&["test", "--workspace"]);
         command.args(features);
@@ -53,18 +54,30 @@ fn own_tests(workspace: &Workspace, options: &Options, report: &mut Report) {
     }
     // One for all tests of the run; it ends with this function.
     let mut shared = None;
+    let mut proxies = None;
     if options.embedded {
         report.not_run("PostgreSQL", "left out by --embedded");
-    } else if !report.part("PostgreSQL", Kind::Run, || {
-        shared = Some(Postgres::start(workspace, "debug")?);
-        Ok(())
-    }) {
-        features = &embedded;
+        report.not_run("nginx and Caddy", "left out by --embedded");
+    } else {
+        let postgres = report.part("PostgreSQL", Kind::Run, || {
+            shared = Some(Postgres::start(workspace, "debug")?);
+            Ok(())
+        });
+        let found = report.part("nginx and Caddy", Kind::Run, || {
+            proxies = Some(Proxies::find(workspace)?);
+            Ok(())
+        });
+        if !(postgres && found) {
+            features = &embedded;
+        }
     }
     report.part("tests", Kind::Run, || {
         let mut command = cargo_test(features);
         if let Some(postgres) = &shared {
             postgres.tell(&mut command);
+        }
+        if let Some(proxies) = &proxies {
+            proxies.tell(&mut command);
         }
         if options.long {
             command.env("CHAT_LONG", "1");

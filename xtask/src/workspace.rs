@@ -81,6 +81,20 @@ impl Workspace {
     }
 }
 
+impl Workspace {
+    /// Every feature of every package, as cargo takes them, but those of tests that need more than cargo: their names end
+    /// in `-tests`.
+    pub fn embedded_features(&self) -> String {
+        let of_package = |package: &Value| {
+            let name = text(&package["name"]).to_owned();
+            let features = package["features"].as_object().into_iter().flat_map(|all| all.keys());
+            let kept = features.filter(|feature| !feature.ends_with("-tests"));
+            kept.map(|feature| format!("{name}/{feature}")).collect::<Vec<_>>()
+        };
+        self.packages().flat_map(of_package).collect::<Vec<_>>().join(",")
+    }
+}
+
 /// The elements of a JSON array; none when it is something else.
 pub fn array(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
@@ -105,4 +119,24 @@ fn cargo_in(root: &Path) -> Command {
         }
     }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_feature_but_those_of_tests_that_need_more_is_embedded() {
+        let packages = serde_json::json!({"packages": [
+            {"name": "store", "source": null, "features": {"sqlite": [], "postgres": [], "postgres-tests": ["postgres"]}},
+            {"name": "core", "source": null, "features": {}},
+            {"name": "kit", "source": null, "features": {"sim": [], "proxy-tests": []}},
+        ]});
+        let workspace = Workspace {
+            root: PathBuf::new(),
+            target: PathBuf::new(),
+            metadata: packages,
+        };
+        assert_eq!(workspace.embedded_features(), "store/postgres,store/sqlite,kit/sim");
+    }
 }

@@ -1,5 +1,7 @@
 //! WebSocket over real sockets: what a peer sees, byte by byte where it matters.
 
+#[cfg(target_os = "linux")]
+mod abuse;
 mod adapters;
 mod broken_rules;
 mod contract;

@@ -28,3 +28,18 @@ struct FrontPage;
 #[cfg(doctest)]
 #[doc = include_str!("../../chat-core/README.md")]
 struct EngineFrontPage;
+
+/// And in the guides.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/quickstart.md")]
+    struct Quickstart;
+    #[doc = include_str!("../../docs/tutorial.md")]
+    struct Tutorial;
+    #[doc = include_str!("../../docs/hooks.md")]
+    struct Deciding;
+    #[doc = include_str!("../../docs/own-store.md")]
+    struct OwnStore;
+    #[doc = include_str!("../../docs/testing.md")]
+    struct Testing;
+}

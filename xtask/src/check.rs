@@ -29,6 +29,7 @@ pub fn run(workspace: &Workspace) -> Report {
     });
     report.part("rustdoc", Kind::Compile, || rustdoc(workspace));
     report.part("public API", Kind::Compile, || api::check(workspace));
+    report.part("book", Kind::Run, || book(workspace));
     report.part("dependencies", Kind::Run, || {
         deny(workspace, &["bans", "licenses", "sources"])
     });
@@ -43,6 +44,15 @@ fn cargo(workspace: &Workspace, arguments: &[&str]) -> Outcome {
 fn rustdoc(workspace: &Workspace) -> Outcome {
     let mut command = workspace.cargo(&["doc", "--workspace", "--all-features", "--no-deps"]);
     child::run(command.env("RUSTDOCFLAGS", "-D warnings"), None)
+}
+
+fn book(workspace: &Workspace) -> Outcome {
+    if !child::succeeds(Command::new("mdbook").arg("--version")) {
+        let how = "mdbook is not on PATH; `cargo install --locked mdbook` brings it";
+        return Err(Stop::NotRun(how.into()));
+    }
+    let mut command = Command::new("mdbook");
+    child::run(command.current_dir(&workspace.root).args(["build", "docs"]), None)
 }
 
 fn deny(workspace: &Workspace, checks: &[&str]) -> Outcome {

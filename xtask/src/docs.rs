@@ -49,6 +49,22 @@ mod tests {
     }
 
     #[test]
+    fn every_page_of_the_book_is_in_its_summary() {
+        let tree = tree();
+        let summary = Path::new("docs/SUMMARY.md");
+        let of_book = |(page, _): &&(PathBuf, String)| page.starts_with("docs") && page != summary;
+        let (_, listed) = tree
+            .pages
+            .iter()
+            .find(|(page, _)| page == summary)
+            .expect("the summary is there");
+        for (page, _) in tree.pages.iter().filter(of_book) {
+            let name = page.strip_prefix("docs").expect("it is in there").display();
+            assert!(listed.contains(&format!("]({name})")), "docs/SUMMARY.md lacks {name}");
+        }
+    }
+
+    #[test]
     fn every_path_that_a_document_names_exists() {
         let tree = tree();
         let defined = names::Defined::in_sources(&tree.sources);

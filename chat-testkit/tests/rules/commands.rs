@@ -170,6 +170,7 @@ fn numbers() -> Vec<Row> {
         range("201 messages", "history:list", json!({"conversation": "$group", "limit": 201}), "limit"),
         range("201 events", "log:list", json!({"conversation": "$group", "after": {"seq": 10, "tag": "$tag"}, "limit": 201}), "limit"),
         range("2^53-1 messages", "history:list", json!({"conversation": "$group", "limit": 9_007_199_254_740_991_u64}), "limit"),
+        range("an empty page token", "inbox:list", json!({"page": ""}), "page"),
         range("before and after", "history:list", json!({"conversation": "$group", "before": 3, "after": 1}), "before"),
         range("before and around", "history:list", json!({"conversation": "$group", "before": 3, "around": 1}), "before"),
     ]
@@ -213,6 +214,7 @@ fn rights() -> Vec<Row> {
         fixed("member:add", json!({"user": "$adam"})),
         fixed("member:remove", json!({"user": "$ben"})),
         fixed("member:role", json!({"user": "$ben", "role": "admin"})),
+        command("right.stranger", "creates what is there already", "conversation:create", at_group(json!({"kind": "group"})), "not_found", "").by("$eve"),
         command("right.owner", "by leaving", "conversation:leave", at_group(json!({})), "conflict", "owner"),
         command("right.owner", "who is alone", "conversation:leave", json!({"conversation": "$private", "id": "$new"}), "conflict", "owner"),
         conflict("a reaction", "$ana", "reaction:add", json!({"message": "$anas", "emoji": "👍"})),

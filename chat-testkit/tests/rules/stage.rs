@@ -8,7 +8,9 @@ use chat_core::conversation::{ConversationKind, Role};
 use chat_core::engine::Act;
 use chat_core::id::{CommandId, ConversationId, MessageId, Timestamp, UserId};
 use chat_core::message::Content;
-use chat_core::{AuthRequest, Authority, Command, Engine, Guests, Hooks, Identity, Limits, Refused};
+use chat_core::{
+    AuthRequest, Authority, Clock, Command, Engine, Guests, Hooks, Identity, Limits, Refused, SystemClock,
+};
 use chat_store_memory::MemoryStore;
 use chat_testkit::transport::{InProcessConnector, in_process};
 use chat_transport_ws::{WsConfig, WsTransport};
@@ -63,7 +65,8 @@ impl House {
     }
 }
 
-/// Admits guests, and tokens that say `good` and a name. `stale` is the token of a proof that ran out. Who may bring whom
+/// Admits guests, and tokens that say `good` and a name. `stale` is the token of a proof that ran out,
+/// `brief` of one that runs out in a second. Who may bring whom
 /// together is the engine's rule.
 struct Host;
 
@@ -77,6 +80,10 @@ impl Hooks for Host {
         match token.0.split_once(' ') {
             Some(("good", name)) => Ok(Identity::new(user(name)?)),
             Some(("stale", name)) => Ok(Identity::new(user(name)?).with_expiry(Timestamp(1))),
+            Some(("brief", name)) => {
+                let soon = Timestamp(SystemClock.now().0 + 1_000);
+                Ok(Identity::new(user(name)?).with_expiry(soon))
+            }
             _ => Err(Refused(format!("this host says no to {}", token.0))),
         }
     }

@@ -129,6 +129,9 @@ impl Engine {
     /// Drains this node: accepts nothing new, answers what was accepted, tells clients when to come back, closes
     /// 1012, gives its lease back. After `grace` what is left is closed at once.
     ///
+    /// A host that has mounted the engine calls this beside its own server's graceful shutdown, which does not wait for
+    /// sockets that are WebSockets by then.
+    ///
     /// # Cancel safety
     /// Dropped early, the drain goes on but nobody waits for it.
     pub async fn shutdown(&self, grace: Duration) {

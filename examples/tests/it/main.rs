@@ -3,6 +3,7 @@
 mod hosts;
 mod jwt;
 mod line_clients;
+mod mounted;
 mod order_service;
 #[cfg(feature = "postgres-tests")]
 mod postgres;

@@ -34,6 +34,7 @@ pub const JSON_IN_PROCESS: &[Carrier] = &[Carrier::InProcess(Coded::Json)];
 pub const JSON_SOCKET: &[Carrier] = &[Carrier::Socket(Coded::Json)];
 pub const PACKED_SOCKET: &[Carrier] = &[Carrier::Socket(Coded::Packed)];
 pub const PACKED: &[Carrier] = &[Carrier::Socket(Coded::Packed), Carrier::InProcess(Coded::Packed)];
+pub const IN_PROCESS: &[Carrier] = &[Carrier::InProcess(Coded::Json), Carrier::InProcess(Coded::Packed)];
 pub const ALL: &[Carrier] = &[
     Carrier::Socket(Coded::Json),
     Carrier::Socket(Coded::Packed),

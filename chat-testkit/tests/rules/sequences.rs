@@ -1,9 +1,10 @@
 //! Rows that take more than one frame: what comes again, too often, too fast, or from who is not there.
 
 use crate::line::{Heard, Line};
-use crate::row::{REQ, Row, story};
+use crate::row::{IN_PROCESS, REQ, Row, story};
 use crate::stage::Stage;
 use chat_core::frame::ServerFrame;
+use chat_core::message::Content;
 use chat_core::{Command, Limits};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub fn rows() -> Vec<Row> {
         story("pace.counts", "members of a group", |stage| Box::pin(members(stage)), "limit_exceeded").bounded(|limits, _| limits.rules.group_members_max = 4),
         story("pace.counts", "conversations of a user", |stage| Box::pin(conversations(stage)), "limit_exceeded").bounded(|limits, _| limits.rules.inbox_max = 6),
         story("pace.counts", "emojis on a message", |stage| Box::pin(emojis(stage)), "limit_exceeded").bounded(|limits, _| limits.rules.reactions_max = 3),
+        story("pace.unread", "half a MiB of messages", |stage| Box::pin(reads_nothing(stage)), "close 4003").on(IN_PROCESS).bounded(|limits, _| limits.write_stall_max = Duration::from_secs(1)),
         story("pace.token", "a command when it ran out", |stage| Box::pin(ran_out(stage, true)), "token_expired").bounded(|limits, _| limits.connection.expiry_grace = Duration::from_secs(600)),
         story("pace.token", "no fresh one when it ran out", |stage| Box::pin(ran_out(stage, false)), "close 4002").bounded(|limits, _| limits.connection.expiry_grace = Duration::from_secs(1)),
         story("pace.errors", "that the codec finds", |stage| Box::pin(errors(stage, "message:fly", json!({}))), "close 4509"),
@@ -274,4 +276,29 @@ async fn ran_out(stage: Stage, asks: bool) -> Heard {
         heard = line.ask("inbox:list", json!({})).await;
     }
     if asks { heard } else { line.answer().await }
+}
+
+/// Reads nothing until it was given up; a network of 64 KiB is between it and the engine.
+async fn reads_nothing(stage: Stage) -> Heard {
+    let engine = &stage.house.engine;
+    let before = engine.counts().users;
+    let mut line = stage.line("$ana").await;
+    let group = stage.scene.names["$group"].parse().unwrap();
+    let system = engine.system();
+    for _ in 0..32 {
+        let content = Content::text("x".repeat(16_384));
+        system.send(group, system.mint().into(), content).await.unwrap();
+    }
+    // Who is given up is out of every index before the last word is said.
+    for _ in 0..2_000 {
+        if engine.counts().users == before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    loop {
+        if let Err(ending) = line.next().await {
+            return ending;
+        }
+    }
 }

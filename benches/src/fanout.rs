@@ -15,11 +15,16 @@ use round::{Drive, Figures};
 use std::error::Error;
 use std::time::Duration;
 
+/// How many servers there are.
+const KINDS: usize = 4;
+
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// The engine on the memory store.
     Ours,
+    /// The same, mounted in axum.
+    Mounted,
     /// The bare server that writes from the sender's task.
     Direct,
     /// The bare server with a channel and a task per connection.
@@ -27,11 +32,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Ours, Self::Direct, Self::Queued];
+    const ALL: [Self; KINDS] = [Self::Ours, Self::Mounted, Self::Direct, Self::Queued];
 
     fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Mounted => "mounted",
             Self::Direct => "direct",
             Self::Queued => "queued",
         }
@@ -68,7 +74,7 @@ struct Load {
     name: String,
     drive: Drive,
     /// For each round the figures of each kind, in the order of [`Kind::ALL`].
-    rounds: Vec<[Figures; 3]>,
+    rounds: Vec<[Figures; KINDS]>,
 }
 
 /// Measures and prints.

@@ -1,18 +1,20 @@
-//! Our server as it is measured: the engine on the memory store behind its own WebSocket listener.
+//! Our server as it is measured: the engine on the memory store, behind its own WebSocket listener or mounted in axum.
 //!
 //! Nothing is switched off. Limits that a load test needs raised are raised by configuration here, never in the
 //! defaults.
 
 use crate::load::{self, Shape};
+use axum::Router;
 use chat_core::command::{ConversationCreate, MemberAdd};
 use chat_core::conversation::ConversationKind;
 use chat_core::id::UserId;
-use chat_core::{CommandError, Engine, Guests, Limits};
+use chat_core::{Builder, CommandError, Engine, Guests, Limits};
 use chat_store_memory::MemoryStore;
-use chat_transport_ws::{WsConfig, WsTransport};
+use chat_transport_ws::{WsConfig, WsService, WsTransport};
 use std::error::Error;
 use std::future::pending;
 use std::net::Ipv4Addr;
+use tokio::net::TcpListener;
 
 /// How many members `conversation:create` takes; the others are added.
 const CREATED_WITH: usize = 50;
@@ -22,13 +24,7 @@ pub async fn serve(shape: Shape) -> Result<(), Box<dyn Error>> {
     let mut config = WsConfig::default();
     config.handshakes_per_address_max = config.handshakes_max;
     let transport = WsTransport::new((Ipv4Addr::LOCALHOST, 0).into(), config);
-    let engine = Engine::builder()
-        .store(MemoryStore::new())
-        .hooks(Guests)
-        .limits(raised(shape.connections()))
-        .transport(transport)
-        .build()
-        .await?;
+    let engine = engine(shape).transport(transport).build().await?;
     populate(&engine, shape).await?;
     let port = engine.addresses()[0]
         .trim_start_matches("ws://127.0.0.1:")
@@ -36,6 +32,21 @@ pub async fn serve(shape: Shape) -> Result<(), Box<dyn Error>> {
         .parse()?;
     load::say_ready(port)?;
     pending().await
+}
+
+/// The same behind axum, as a host mounts it.
+pub async fn serve_mounted(shape: Shape) -> Result<(), Box<dyn Error>> {
+    let engine = engine(shape).build().await?;
+    populate(&engine, shape).await?;
+    let service = WsService::with_tokens(engine.acceptor(), WsConfig::default());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    load::say_ready(listener.local_addr()?.port())?;
+    Ok(axum::serve(listener, Router::new().route_service("/chat", service)).await?)
+}
+
+fn engine(shape: Shape) -> Builder {
+    let builder = Engine::builder().store(MemoryStore::new()).hooks(Guests);
+    builder.limits(raised(shape.connections()))
 }
 
 /// All clients come from one address, at once, and write as often as they are told.

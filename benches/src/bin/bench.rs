@@ -60,6 +60,7 @@ fn serve(kind: Kind, shape: Shape) -> Result<(), Box<dyn Error>> {
     runtime.block_on(async {
         match kind {
             Kind::Ours => ours::serve(shape).await,
+            Kind::Mounted => ours::serve_mounted(shape).await,
             Kind::Direct => Ok(baseline::serve(baseline::Engine::Direct).await?),
             Kind::Queued => Ok(baseline::serve(baseline::Engine::Queued).await?),
         }

@@ -33,7 +33,7 @@ pub(super) async fn connect(kind: Kind, port: u16, conversation: usize, member: 
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
     let (target, protocol) = match kind {
-        Kind::Ours => ("/chat".to_owned(), "Sec-WebSocket-Protocol: chat.v1.json\r\n"),
+        Kind::Ours | Kind::Mounted => ("/chat".to_owned(), "Sec-WebSocket-Protocol: chat.v1.json\r\n"),
         Kind::Direct | Kind::Queued => (format!("/?room={}", load::conversation(conversation)), ""),
     };
     let request = format!(
@@ -55,7 +55,7 @@ pub(super) async fn connect(kind: Kind, port: u16, conversation: usize, member: 
     }
     buffer.drain(..behind);
     let last: &[u8] = match kind {
-        Kind::Ours => {
+        Kind::Ours | Kind::Mounted => {
             let hello = format!(
                 r#"{{"type":"hello","guest":"{}","attempt":0}}"#,
                 load::user(conversation, member)
@@ -94,7 +94,7 @@ pub(super) fn send(kind: Kind, conversation: usize, number: usize) -> Vec<u8> {
         load::text(number),
     );
     match kind {
-        Kind::Ours => masked(&format!(
+        Kind::Ours | Kind::Mounted => masked(&format!(
             r#"{{"type":"command","req":{REQUEST},"command":"message:send","data":{{"conversation":"{conversation}","id":"{id}","content":{{"text":"{text}"}}}}}}"#
         )),
         Kind::Direct | Kind::Queued => masked(&format!("S{id} {conversation} {text}")),

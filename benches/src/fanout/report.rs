@@ -1,7 +1,7 @@
 //! The figures as a table and as JSON.
 
 use super::round::Figures;
-use super::{Kind, Load};
+use super::{KINDS, Kind, Load};
 use crate::figures::{median, shown};
 use crate::load::Shape;
 use serde_json::{Value, json};
@@ -30,9 +30,9 @@ struct Line {
     load: String,
     unit: &'static str,
     /// In the order of [`Kind::ALL`]: the median of the rounds.
-    values: [f64; 3],
-    /// Ours to each of the others: the median of the ratios within the rounds.
-    ratios: [f64; 2],
+    values: [f64; KINDS],
+    /// Of the mounted one to ours, and of ours to each bare server: the median of the ratios within the rounds.
+    ratios: [f64; KINDS - 1],
 }
 
 impl Report {
@@ -47,13 +47,14 @@ impl Report {
         let lines = loads.iter().flat_map(|load| {
             ROWS.map(|(name, unit, read)| {
                 let of = |kind: usize| median(load.rounds.iter().map(|round| read(&round[kind])));
-                let ratio = |kind: usize| median(load.rounds.iter().map(|round| read(&round[0]) / read(&round[kind])));
+                let ratio =
+                    |of: usize, to: usize| median(load.rounds.iter().map(|round| read(&round[of]) / read(&round[to])));
                 Line {
                     name,
                     load: load.name.clone(),
                     unit,
-                    values: [of(0), of(1), of(2)],
-                    ratios: [ratio(1), ratio(2)],
+                    values: std::array::from_fn(of),
+                    ratios: [ratio(1, 0), ratio(0, 2), ratio(0, 3)],
                 }
             })
         });
@@ -69,20 +70,14 @@ impl Report {
         for line in &self.lines {
             if load != line.load {
                 load = &line.load;
-                let [ours, direct, queued] = Kind::ALL.map(Kind::name);
-                let _ = writeln!(
-                    out,
-                    "\n{load}\n{:32}{ours:>10}{direct:>10}{queued:>10}{:>13}{:>13}",
-                    "", "ours/direct", "ours/queued"
-                );
+                let names = Kind::ALL.map(|kind| format!("{:>10}", kind.name())).concat();
+                let ratios = ["mounted/ours", "ours/direct", "ours/queued"].map(|ratio| format!("{ratio:>14}"));
+                let _ = writeln!(out, "\n{load}\n{:32}{names}{}", "", ratios.concat());
             }
             let label = format!("  {}, {}", line.name, line.unit);
-            let [ours, direct, queued] = line.values.map(shown);
-            let [to_direct, to_queued] = line.ratios;
-            let _ = writeln!(
-                out,
-                "{label:32}{ours:>10}{direct:>10}{queued:>10}{to_direct:>13.2}{to_queued:>13.2}"
-            );
+            let values = line.values.map(|value| format!("{:>10}", shown(value)));
+            let ratios = line.ratios.map(|ratio| format!("{ratio:>14.2}"));
+            let _ = writeln!(out, "{label:32}{}{}", values.concat(), ratios.concat());
         }
         out.truncate(out.trim_end().len());
         out
@@ -91,10 +86,10 @@ impl Report {
     /// `ratio` is ours to *direct*, the lower floor.
     pub fn json(&self) -> Value {
         let rows = self.lines.iter().map(|line| {
-            let [ours, direct, queued] = line.values;
+            let [ours, mounted, direct, queued] = line.values;
             json!({
-                "name": line.name, "load": line.load, "unit": line.unit,
-                "ours": ours, "baselines": { "direct": direct, "queued": queued }, "ratio": line.ratios[0],
+                "name": line.name, "load": line.load, "unit": line.unit, "ours": ours, "mounted": mounted,
+                "baselines": { "direct": direct, "queued": queued }, "ratio": line.ratios[1],
             })
         });
         json!({ "bench": "fanout", "rows": rows.collect::<Vec<_>>() })
@@ -119,7 +114,9 @@ mod tests {
         let load = Load {
             name: "paced".to_owned(),
             drive: super::super::Drive::Paced { rate: 1 },
-            rounds: rounds.map(|(ours, bare)| [ours, bare, bare].map(figures)).to_vec(),
+            rounds: rounds
+                .map(|(ours, bare)| [ours, ours, bare, bare].map(figures))
+                .to_vec(),
         };
         let shape = Shape {
             conversations: 1,
@@ -128,7 +125,7 @@ mod tests {
         let report = Report::of(shape, Duration::from_secs(1), &[load]);
         assert_eq!(
             (report.lines[0].values, report.lines[0].ratios),
-            ([6.0, 3.0, 3.0], [2.0; 2])
+            ([6.0, 6.0, 3.0, 3.0], [1.0, 2.0, 2.0])
         );
         assert_eq!(report.json()["rows"][0]["ratio"], 2.0);
         assert!(report.table().contains("2.00"));

@@ -1,4 +1,5 @@
-//! Who may do what: one row for every command, by role and kind of conversation.
+//! Who may do what: one row for every command, by role and kind of conversation. `docs/limits.toml` has the same as a
+//! table, to which chat-testkit holds this.
 //!
 //! Only what the role says is here; what the state says (whose message, which version, who is there) is in the judge.
 //! Silenced members and bans get their place as further [`Standing`]s.
@@ -107,73 +108,7 @@ enum Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chat_protocol::conversation::ConversationKind::{Channel, Direct, Group};
-
-    /// One letter for each of stranger, member, admin, owner, system: `+` allowed, `?` not found, `-` forbidden,
-    /// `!` makes no sense here, `x` conflict. Columns: direct, group, private channel, public channel.
-    const TABLE: &[(&str, [&str; 4])] = &[
-        ("message:send", ["?++++", "?++++", "?++++", "?++++"]),
-        ("message:edit", ["?++++", "?++++", "?++++", "?++++"]),
-        ("message:delete", ["?++++", "?++++", "?++++", "?++++"]),
-        ("reaction:add", ["?++++", "?++++", "?++++", "?++++"]),
-        ("reaction:remove", ["?++++", "?++++", "?++++", "?++++"]),
-        ("conversation:create", ["?xxxx", "?xxxx", "?xxxx", "?xxxx"]),
-        ("conversation:update", ["?!!!!", "?-+++", "?-+++", "?-+++"]),
-        ("conversation:delete", ["?!!!+", "?--++", "?--++", "?--++"]),
-        ("conversation:join", ["?!!!!", "?++++", "?++++", "+++++"]),
-        ("conversation:leave", ["?!!!!", "?++++", "?++++", "?++++"]),
-        ("member:add", ["?!!!!", "?-+++", "?-+++", "?-+++"]),
-        ("member:remove", ["?!!!!", "?-+++", "?-+++", "?-+++"]),
-        ("member:role", ["?!!!!", "?--++", "?--++", "?--++"]),
-        ("mark:read", ["?++++", "?++++", "?++++", "?++++"]),
-        ("mark:delivered", ["?++++", "?++++", "?++++", "?++++"]),
-        ("inbox:mute", ["?++++", "?++++", "?++++", "?++++"]),
-        ("inbox:archive", ["?++++", "?++++", "?++++", "?++++"]),
-        ("inbox:list", ["+++++", "+++++", "+++++", "+++++"]),
-        ("history:list", ["?++++", "?++++", "?++++", "?++++"]),
-        ("log:list", ["?++++", "?++++", "?++++", "?++++"]),
-        ("conversation:get", ["?++++", "?++++", "?++++", "+++++"]),
-        ("member:list", ["?++++", "?++++", "?++++", "?++++"]),
-        ("mark:list", ["?++++", "?++++", "?++++", "?++++"]),
-        ("reaction:list", ["?++++", "?++++", "?++++", "?++++"]),
-        ("typing", ["?++++", "?++++", "?++++", "?++++"]),
-        ("watch:presence", ["+++++", "+++++", "+++++", "+++++"]),
-        ("watch:conversations", ["+++++", "+++++", "+++++", "+++++"]),
-        ("auth:refresh", ["+++++", "+++++", "+++++", "+++++"]),
-    ];
-
-    const STANDINGS: [Standing; 5] = [
-        Standing::Stranger,
-        Standing::Member,
-        Standing::Admin,
-        Standing::Owner,
-        Standing::System,
-    ];
-
-    #[test]
-    fn every_command_has_its_row_for_every_role_and_kind() {
-        let names: Vec<_> = TABLE.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, Command::NAMES);
-        for (name, columns) in TABLE {
-            let command = crate::conversation::examples::command(name);
-            assert_eq!(command.name(), *name);
-            let kinds = [(Direct, false), (Group, false), (Channel, false), (Channel, true)];
-            for ((kind, public), expected) in kinds.into_iter().zip(columns) {
-                let answers: String = STANDINGS
-                    .iter()
-                    .map(|standing| match policy(&command, &kind, public, *standing) {
-                        Ok(()) => '+',
-                        Err(Refusal::NotFound) => '?',
-                        Err(Refusal::Forbidden(_)) => '-',
-                        Err(Refusal::InvalidArgument(_)) => '!',
-                        Err(Refusal::Conflict(_)) => 'x',
-                        Err(other) => panic!("{name}: {other}"),
-                    })
-                    .collect();
-                assert_eq!(answers, *expected, "{name} in a {kind}, public: {public}");
-            }
-        }
-    }
+    use chat_protocol::conversation::ConversationKind::Group;
 
     #[test]
     fn a_role_that_a_newer_version_made_gives_no_more_than_member() {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 pub struct Data {
     pub limits: BTreeMap<String, Vec<Limit>>,
     pub codes: Codes,
+    pub may: May,
     pub rules: BTreeMap<String, Vec<Rule>>,
 }
 
@@ -48,6 +49,23 @@ pub struct Error {
     #[serde(default)]
     pub retryable: bool,
     pub what: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct May {
+    pub commands: Vec<Right>,
+}
+
+/// Who may send a command: one letter for each standing, the least first.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Right {
+    pub command: String,
+    pub direct: String,
+    pub group: String,
+    pub channel: String,
+    pub public: String,
 }
 
 #[derive(Deserialize)]

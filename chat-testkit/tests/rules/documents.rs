@@ -1,12 +1,15 @@
 //! The pages show what the data says, and the data says what the code does.
 
-use crate::data::{Data, Limit, Rule, at, data, read};
-use chat_core::Limits;
+use crate::data::{Data, Limit, Right, Rule, at, data, read};
 use chat_core::code::{CloseCode, ErrorCode};
 use chat_core::codec::Codec;
+use chat_core::conversation::{ConversationKind, Standing, policy};
 use chat_core::id::{NUMBER_MAX, UserId};
+use chat_core::store::Refusal;
+use chat_core::{Command, Limits};
 use chat_protocol::check;
 use chat_transport_ws::WsConfig;
+use serde_json::json;
 
 /// Pages with tables from the data. A table stands between `<!-- from limits.toml: NAME -->` and `<!-- end -->`.
 const PAGES: [&str; 2] = ["docs/limits.md", "docs/protocol.md"];
@@ -34,7 +37,7 @@ fn the_documents_show_every_table_of_the_data_once() {
     }
     let mut tables: Vec<String> = data.limits.keys().map(|name| format!("limits.{name}")).collect();
     tables.extend(data.rules.keys().map(|name| format!("rules.{name}")));
-    tables.extend(["codes.close", "codes.error"].map(str::to_owned));
+    tables.extend(["codes.close", "codes.error", "may.commands"].map(str::to_owned));
     tables.sort();
     shown.sort();
     assert_eq!(shown, tables);
@@ -67,6 +70,7 @@ fn table_of(data: &Data, name: &str) -> String {
         ("rules", name) => rules(&data.rules[name]),
         ("codes", "close") => closes(data),
         ("codes", "error") => errors(data),
+        ("may", "commands") => rights(&data.may.commands),
         _ => panic!("the data has no table {kind}.{name}"),
     }
 }
@@ -128,6 +132,26 @@ fn errors(data: &Data) -> String {
         vec![format!("`{}`", error.code), format!("{retryable}{}", error.what)]
     };
     table(&["code", "what to do"], data.codes.error.iter().map(row))
+}
+
+fn rights(rights: &[Right]) -> String {
+    let least = |letters: &String| -> String {
+        let who = ["anyone", "members", "admins", "the owner", "the host"];
+        match (letters.find('+'), letters.contains('x')) {
+            (Some(standing), _) => who[standing].to_owned(),
+            (None, true) => "`conflict`".to_owned(),
+            (None, false) => "nobody".to_owned(),
+        }
+    };
+    let row = |right: &Right| {
+        let mut row = vec![format!("`{}`", right.command)];
+        row.extend([&right.direct, &right.group, &right.channel, &right.public].map(least));
+        row
+    };
+    table(
+        &["command", "direct", "group", "channel", "public channel"],
+        rights.iter().map(row),
+    )
 }
 
 #[test]
@@ -244,4 +268,56 @@ fn every_code_is_in_the_data_as_it_is_in_the_code() {
         .collect();
     let known = ErrorCode::KNOWN.iter().map(|code| (code.as_str(), code.is_retryable()));
     assert_eq!(errors, known.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_policy_allows_what_the_data_says() {
+    let rights = data().may.commands;
+    let names: Vec<&str> = rights.iter().map(|right| right.command.as_str()).collect();
+    assert_eq!(names, Command::NAMES);
+    for right in &rights {
+        let command = example(&right.command);
+        for (kind, public, letters) in [
+            (ConversationKind::Direct, false, &right.direct),
+            (ConversationKind::Group, false, &right.group),
+            (ConversationKind::Channel, false, &right.channel),
+            (ConversationKind::Channel, true, &right.public),
+        ] {
+            let standings = [
+                Standing::Stranger,
+                Standing::Member,
+                Standing::Admin,
+                Standing::Owner,
+                Standing::System,
+            ];
+            let found: String = standings
+                .map(|standing| match policy(&command, &kind, public, standing) {
+                    Ok(()) => '+',
+                    Err(Refusal::NotFound) => '?',
+                    Err(Refusal::Forbidden(_)) => '-',
+                    Err(Refusal::InvalidArgument(_)) => '!',
+                    Err(Refusal::Conflict(_)) => 'x',
+                    Err(other) => panic!("{}: {other}", right.command),
+                })
+                .iter()
+                .collect();
+            assert_eq!(found, *letters, "{} in a {kind}, public: {public}", right.command);
+        }
+    }
+}
+
+/// A command of this name: its fields are those of all commands, of which each takes its own.
+fn example(name: &str) -> Command {
+    let id = "0189abcd-0000-7000-8000-000000000001";
+    let fields = json!({
+        "conversation": id, "id": id, "message": id, "content": {"text": "x"}, "emoji": "x", "kind": "group",
+        "user": "ana", "role": "admin", "seq": 1, "muted": true, "archived": true, "active": true,
+        "after": {"seq": 1, "tag": "0000000000000001"}, "users": [], "conversations": [], "token": "x",
+    });
+    // Its `after` is a seq, no position.
+    let fields = match name {
+        "history:list" => json!({ "conversation": id }),
+        _ => fields,
+    };
+    Command::from_parts(name, &fields).unwrap()
 }

@@ -9,6 +9,7 @@ use chat_core::transport::{Connection, Framing, Handshake, Incoming, Outlet, Rec
 use chat_core::{Acceptor, CloseCode, codec::Codec, transport::TransportError};
 use futures_util::StreamExt;
 use std::{io, sync::Arc, time::Duration};
+use tokio::io::{copy, sink};
 use tokio::net::{TcpListener, tcp};
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
@@ -84,6 +85,6 @@ impl Incoming for Reader {
 
     /// Reads on for a moment: what is closed with unread bytes in it is reset, and takes its last line along.
     async fn linger(&mut self) {
-        let _ = timeout(Duration::from_secs(1), self.0.by_ref().for_each(async |_| ())).await;
+        let _ = timeout(Duration::from_secs(1), copy(self.0.get_mut(), &mut sink())).await;
     }
 }

@@ -304,11 +304,18 @@ impl Inner {
 
     /// Ends a user's sessions everywhere: rung now, and again with every reconcile for two lives of a lease.
     pub(crate) fn revoke(&self, user: &UserId) {
-        self.revoke_local(user, Duration::ZERO);
+        // First remembered, then ended: who enters meanwhile sees the one, or is found by the other.
         let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
         revoked.insert(user.clone(), Instant::now());
         drop(revoked);
+        self.revoke_local(user, Duration::ZERO);
         self.ring_revoked(user, Duration::ZERO);
+    }
+
+    /// Whether a user's sessions were revoked here since then. Other nodes are rung again until they have seen it.
+    pub(crate) fn was_revoked(&self, user: &UserId, since: Instant) -> bool {
+        let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.get(user).is_some_and(|at| *at >= since)
     }
 
     pub(crate) fn ring_revoked_again(&self) {

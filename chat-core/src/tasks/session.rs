@@ -292,6 +292,10 @@ impl Task {
         if self.inner.is_draining() {
             return end(CloseCode::Restart);
         }
+        // Neither is a proof good that was brought before a revocation, and is judged behind it.
+        if self.inner.was_revoked(&user, self.session.since) {
+            return end(CloseCode::SessionRevoked);
+        }
         if connections > self.inner.limits.connections_per_user_max {
             return end(CloseCode::ConnectionLimit);
         }

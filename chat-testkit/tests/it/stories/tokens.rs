@@ -3,6 +3,7 @@
 use super::host::{Does, Host};
 use super::house::{House, RuntimeClock};
 use super::say::*;
+use chat_core::Identity;
 use chat_core::code::{CloseCode, ErrorCode};
 use chat_core::command::{AuthRefresh, InboxList, Token};
 use chat_core::frame::{ClientFrame, Hello, Outcome, Resume, ServerFrame};
@@ -180,4 +181,28 @@ async fn a_token_that_is_short_is_warned_of_at_once() {
         .code,
         ErrorCode::TokenExpired
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_reaches_sockets_whose_proof_was_not_judged_yet() {
+    let (house, host) = house().await;
+    let mut let_in = Dial::default();
+    let_in.handshake.identity = Some(Identity::new(user("ana")));
+    // One was let in by the host's middleware and has said nothing; the other's token is being judged.
+    let mut silent = Wire::dial(&house.connector, let_in.clone()).await;
+    let mut judged = Wire::dial(&house.connector, Dial::default()).await;
+    host.authenticate_does(Does::Takes(Duration::from_secs(1)));
+    judged.say(&ClientFrame::Hello(hello("ana 90"))).await;
+    sleep(Duration::from_millis(500)).await;
+    house.engine.revoke(&user("ana"));
+    assert_eq!(judged.closed().await, CloseCode::SessionRevoked);
+    let nobody = || Hello {
+        guest: None,
+        ..Memory::hello_of("nobody")
+    };
+    silent.say(&ClientFrame::Hello(nobody())).await;
+    assert_eq!(silent.closed().await, CloseCode::SessionRevoked);
+    // Whoever is let in again afterwards is in.
+    let mut again = Wire::dial(&house.connector, let_in).await;
+    assert_eq!(again.hello(nobody()).await.user, user("ana"));
 }

@@ -95,10 +95,10 @@ impl Engine {
         self.inner.ring_look(conversation);
     }
 
-    /// Ends every session of a user: after a ban or a changed password. On this node at once and surely, also of sockets
-    /// that were open and whose hello comes or is judged later; the others are
-    /// rung, again and again for two lives of a lease; one that hears nothing for so long ends nothing before the user's
-    /// proof runs out. A host that cannot wait for that calls this on every node.
+    /// Ends every session of a user: after a ban or a changed password. On this node at once and surely, sockets that were
+    /// open and whose hello is judged later included; the others are rung, again and again for two lives of a lease; one
+    /// that hears nothing for so long ends nothing before the user's proof runs out. A host that cannot wait for that
+    /// calls this on every node. It ends sessions, not proofs: see that a proof from before lets nobody in again.
     pub fn revoke(&self, user: &UserId) {
         self.inner.revoke(user);
     }

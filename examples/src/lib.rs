@@ -38,6 +38,8 @@ mod guides {
     struct Tutorial;
     #[doc = include_str!("../../docs/hooks.md")]
     struct Deciding;
+    #[doc = include_str!("../../docs/own-auth.md")]
+    struct OwnAuth;
     #[doc = include_str!("../../docs/own-store.md")]
     struct OwnStore;
     #[doc = include_str!("../../docs/testing.md")]

@@ -11,6 +11,10 @@ mod process;
 mod server;
 mod signer;
 mod stores;
+/// Its tests are what this example shows. Cargo builds an example to be run or to be tested, and the first is needed too.
+#[path = "../../examples/testing_your_host.rs"]
+#[expect(dead_code, reason = "nobody calls its main here")]
+mod testing_your_host;
 mod tls;
 mod tokens;
 mod wire;

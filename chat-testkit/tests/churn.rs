@@ -3,6 +3,10 @@
 // Helpers of tests may fail as loudly as tests, and say what they measured.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "../../chat-transport-ws/tests/it/peer.rs"]
+#[allow(dead_code)] // Other tests use the rest.
+mod peer;
+
 use chat_core::codec::Codec;
 use chat_core::command::WatchPresence;
 use chat_core::engine::Counts;
@@ -15,6 +19,7 @@ use chat_store_memory::MemoryStore;
 use chat_testkit::wire::Memory;
 use chat_transport_ws::{WsConfig, WsTransport};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use peer::{frame, handshake};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -104,9 +109,7 @@ async fn lobby(engine: &Engine) -> ConversationId {
 /// Connects, says who it is, does something, and goes: in good order, by just closing, or with a reset.
 async fn cycle(address: SocketAddr, lobby: ConversationId, number: usize) {
     let name = format!("user-{}", number % USERS);
-    let mut bytes = b"GET /chat HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        .to_vec();
+    let mut bytes = handshake("/chat", "").into_bytes();
     let commands = commands(lobby, number);
     let last = commands.len();
     let said = [
@@ -119,8 +122,8 @@ async fn cycle(address: SocketAddr, lobby: ConversationId, number: usize) {
     let asked = (1..)
         .zip(commands)
         .map(|(req, command)| ClientFrame::Command { req, command });
-    for frame in said.into_iter().chain(asked) {
-        bytes.extend(masked(0x81, &Codec::Json.encode(&frame)));
+    for said in said.into_iter().chain(asked) {
+        bytes.extend(frame(0x81, &Codec::Json.encode(&said)));
     }
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&bytes).await.unwrap();
@@ -129,7 +132,7 @@ async fn cycle(address: SocketAddr, lobby: ConversationId, number: usize) {
     assert!(!heard.contains("\"error\""), "{heard}");
     match number % 3 {
         0 => {
-            stream.write_all(&masked(0x88, &1000_u16.to_be_bytes())).await.unwrap();
+            stream.write_all(&frame(0x88, &1000_u16.to_be_bytes())).await.unwrap();
             // Until the server has closed.
             let mut rest = Vec::new();
             timeout(PATIENCE, stream.read_to_end(&mut rest)).await.unwrap().unwrap();
@@ -161,18 +164,6 @@ fn commands(lobby: ConversationId, number: usize) -> Vec<Command> {
         id: mint(3),
     };
     vec![watch, join.into(), send.into(), leave.into()]
-}
-
-/// A frame of a client; its mask is zero, which changes nothing.
-fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).unwrap();
-    let mut frame = match length {
-        ..126 => vec![opcode, 0x80 | length as u8],
-        _ => [[opcode, 0x80 | 126], length.to_be_bytes()].concat(),
-    };
-    frame.extend([0; 4]);
-    frame.extend(payload);
-    frame
 }
 
 async fn hear(stream: &mut TcpStream, wanted: &str) -> String {

@@ -8,11 +8,16 @@
 #[allow(dead_code)] // Other tests use the rest.
 mod process;
 
+#[path = "../../chat-transport-ws/tests/it/peer.rs"]
+#[allow(dead_code)]
+mod peer;
+
 use chat_core::codec::Codec;
 use chat_core::frame::{ClientFrame, Hello, Resume};
 use chat_core::{
     Command, CommandId, Content, ConversationCreate, ConversationId, ConversationJoin, ConversationKind, MessageSend,
 };
+use peer::{Peer, frame, handshake};
 use process::{Process, chat_server, free_address, get, ready};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::ServerName;
@@ -25,7 +30,7 @@ use std::process::Command as Program;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -89,10 +94,9 @@ async fn talk(kind: Kind, clients: usize, tls: Tls) {
     }
     for client in &mut clients {
         client.hear(&format!("\"said {}\"", ROOM - 1)).await;
-        let heard = String::from_utf8_lossy(&client.heard);
         let places = |number| {
             let said = format!("\"said {number}\"");
-            heard.match_indices(&said).map(|(at, _)| at).collect::<Vec<_>>()
+            client.heard.match_indices(&said).map(|(at, _)| at).collect::<Vec<_>>()
         };
         let at: Vec<_> = (0..ROOM).map(places).collect();
         assert!(at.iter().all(|places| places.len() == 1), "each once: {at:?}");
@@ -275,9 +279,9 @@ fn program(name: &str) -> PathBuf {
 
 /// Says what it is told and keeps all that it hears.
 struct Client {
-    stream: Box<dyn Stream>,
+    peer: Peer<Box<dyn Stream>>,
     number: usize,
-    heard: Vec<u8>,
+    heard: String,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -298,15 +302,13 @@ impl Client {
                     .unwrap(),
             ),
         };
-        let heard = Vec::new();
-        let mut client = Self { stream, number, heard };
+        let mut peer = Peer(stream);
         let host = format!("localhost:{}", door.address.port());
-        let request = format!(
-            "GET /chat HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
-        client.stream.write_all(request.as_bytes()).await.unwrap();
-        client.hear("\r\n\r\n").await;
+        peer.send(handshake("/chat", "").replace("chat.test", &host)).await;
+        let head = peer.head().await;
+        assert!(head.starts_with("HTTP/1.1 101"), "{number}: {head}");
+        let heard = String::new();
+        let mut client = Self { peer, number, heard };
         let hello = Hello {
             guest: Some(format!("user-{number}")),
             attempt: 1,
@@ -361,31 +363,18 @@ impl Client {
         self.hear(&format!("\"req\":{req},")).await;
     }
 
-    /// The mask is zero, which changes nothing.
-    async fn tell(&mut self, frame: &ClientFrame) {
-        let payload = Codec::Json.encode(frame);
-        let length = u16::try_from(payload.len()).unwrap();
-        let mut bytes = [[0x81, 0x80 | 126], length.to_be_bytes()].concat();
-        if let Ok(length @ ..126) = u8::try_from(length) {
-            bytes = vec![0x81, 0x80 | length];
-        }
-        bytes.extend([0; 4]);
-        bytes.extend(payload);
-        self.stream.write_all(&bytes).await.unwrap();
+    async fn tell(&mut self, said: &ClientFrame) {
+        self.peer.send(frame(0x81, &Codec::Json.encode(said))).await;
     }
 
     /// Reads until this was heard, at any time.
     async fn hear(&mut self, wanted: &str) {
-        let read = async {
-            while !String::from_utf8_lossy(&self.heard).contains(wanted) {
-                let count = self.stream.read_buf(&mut self.heard).await.unwrap();
-                let heard = String::from_utf8_lossy(&self.heard);
-                assert!(count > 0, "{} was closed after {heard}", self.number);
-                assert!(!heard.contains("\"type\":\"error\""), "{heard}");
-            }
-        };
-        timeout(PATIENCE, read)
-            .await
-            .unwrap_or_else(|_| panic!("{} waits for {wanted}", self.number));
+        while !self.heard.contains(wanted) {
+            let (first, payload) = self.peer.frame().await;
+            let text = String::from_utf8_lossy(&payload);
+            let is_good = first == 0x81 && !text.contains("\"type\":\"error\"");
+            assert!(is_good, "{} waits for {wanted} and hears {text}", self.number);
+            self.heard.push_str(&text);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! How many connections a node takes: counted before anything is allocated for one.
 
 use crate::limits::Limits;
+use crate::transport::counted_as;
 use chat_protocol::budget::Budget;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -81,6 +82,7 @@ impl Admission {
     /// Takes a place, or says when to try again.
     pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Duration> {
         let now = Instant::now().into_std();
+        let address = address.map(counted_as);
         let mut state = self.state();
         let state = &mut *state;
         if state.connections >= self.bounds.connections || state.unauthenticated >= self.bounds.unauthenticated {
@@ -158,5 +160,21 @@ impl Drop for Place {
         if state.connections == 0 {
             self.admission.emptied.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_addresses_of_one_ipv6_network_count_as_one() {
+        let mut limits = Limits::default();
+        limits.connections_per_address_max = 1;
+        let admission = Arc::new(Admission::new(&limits));
+        let admit = |address: &str| admission.admit(Some(address.parse().unwrap()));
+        let _place = admit("2001:db8:0:1::1").unwrap();
+        assert!(admit("2001:db8:0:1:ffff::2").is_err());
+        assert!(admit("2001:db8:0:2::1").is_ok());
     }
 }

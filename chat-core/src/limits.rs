@@ -15,7 +15,7 @@ pub struct Limits {
 
     /// Open connections of this node (50,000); over it handshakes are answered 503.
     pub connections_max: usize,
-    /// Open connections from one address (200); over it handshakes are answered 503.
+    /// Open connections from one address, or network of 64 bits in IPv6 (200); over it handshakes are answered 503.
     pub connections_per_address_max: usize,
     /// Open connections of one user (20); over it a new one is closed 4506.
     pub connections_per_user_max: usize,

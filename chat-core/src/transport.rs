@@ -8,7 +8,7 @@ use chat_protocol::code::CloseCode;
 use chat_protocol::codec::Codec;
 use chat_protocol::command::Token;
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -29,6 +29,24 @@ pub trait Transport: Send + 'static {
 
     /// Accepts until told to stop.
     async fn serve(self: Box<Self>, acceptor: Acceptor, stop: Stop);
+}
+
+/// As what an address counts where there is a limit for each: one of IPv6 as its network of 64 bits, since whoever has one
+/// address of it has all of them.
+///
+/// ```
+/// use chat_core::transport::counted_as;
+///
+/// assert_eq!(counted_as("2001:db8::1:2:3:4".parse()?), counted_as("2001:db8::5".parse()?));
+/// assert_eq!(counted_as("::ffff:192.0.2.1".parse()?), counted_as("192.0.2.1".parse()?));
+/// assert_ne!(counted_as("192.0.2.1".parse()?), counted_as("192.0.2.2".parse()?));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+pub fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
 }
 
 /// Says when to stop; a cheap handle.

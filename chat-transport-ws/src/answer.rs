@@ -68,6 +68,13 @@ impl Answer {
         )
     }
 
+    pub fn no_origin() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "who comes by a cookie has to say the page's Origin; or bring a token",
+        )
+    }
+
     pub fn uri_too_long() -> Self {
         Self::new(StatusCode::URI_TOO_LONG, "the address is longer than 2048 bytes")
     }

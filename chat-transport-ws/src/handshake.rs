@@ -98,7 +98,7 @@ pub(crate) fn judge<B>(
             return Err(Answer::foreign_origin());
         }
         // Whom a cookie let in must show which page sent it. No page can set a token on a WebSocket of its own accord.
-        None if identity.is_some() && token.is_none() => return Err(Answer::foreign_origin()),
+        None if identity.is_some() && token.is_none() => return Err(Answer::no_origin()),
         _ => {}
     }
     let (codec, subprotocol) = codec(&offered)?;

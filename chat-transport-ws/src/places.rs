@@ -1,5 +1,6 @@
 //! Places for sockets that are no WebSocket yet: so many in all, and so many of them for one address.
 
+use chat_core::transport::counted_as;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -56,6 +57,7 @@ impl Place {
     /// Gives the place to an address, unless that has as many as it may have. What is given stays given: then this says
     /// yes again.
     pub fn give(&self, address: IpAddr) -> bool {
+        let address = counted_as(address);
         let mut addresses = self.places.addresses();
         if self.address.get().is_some() {
             return true;

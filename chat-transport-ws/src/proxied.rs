@@ -74,8 +74,9 @@ impl Kind {
         let short = Broken("shorter than its addresses");
         match self.family {
             _ if self.is_local => Ok(None),
-            // Unspecified: the specification has the connection's own address count.
-            0x00 => Ok(None),
+            // Unspecified, and what cannot be a client's of ours, UDP and Unix sockets: the specification has the
+            // connection's own address count.
+            0x00 | 0x12 | 0x22 | 0x31 | 0x32 => Ok(None),
             0x11 => {
                 let (source, _) = rest.split_first_chunk::<4>().ok_or(short)?;
                 let port = rest.get(8..12).ok_or(short)?;
@@ -94,7 +95,7 @@ impl Kind {
                     u16::from_be_bytes([port[0], port[1]]),
                 ))))
             }
-            _ => Err(Broken("neither TCP over IPv4 nor over IPv6")),
+            _ => Err(Broken("an unknown family of addresses")),
         }
     }
 }
@@ -138,6 +139,8 @@ mod tests {
         assert_eq!(read(&header(0x20, 0x11, &FOUR)), Ok(None));
         assert_eq!(read(&header(0x20, 0x00, &[])), Ok(None));
         assert_eq!(read(&header(0x21, 0x00, &[1, 2, 3])), Ok(None));
+        assert_eq!(read(&header(0x21, 0x12, &FOUR)), Ok(None));
+        assert_eq!(read(&header(0x21, 0x31, &[0; 216])), Ok(None));
     }
 
     #[test]
@@ -145,8 +148,7 @@ mod tests {
         for broken in [
             header(0x11, 0x11, &FOUR),
             header(0x22, 0x11, &FOUR),
-            header(0x21, 0x12, &FOUR),
-            header(0x21, 0x31, &[0; 216]),
+            header(0x21, 0x41, &FOUR),
             header(0x21, 0x11, &FOUR[..11]),
             header(0x21, 0x21, &FOUR),
             header(0x21, 0x11, &[0; REST_MAX + 1]),

@@ -59,6 +59,7 @@ impl WsService {
             acceptor,
             config: Arc::new(config),
             unidentified,
+            unaddressed: Arc::new(Once::new()),
         };
         Self {
             door,

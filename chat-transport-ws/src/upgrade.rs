@@ -36,6 +36,8 @@ pub(crate) struct Door {
     pub acceptor: Acceptor,
     pub config: Arc<WsConfig>,
     pub unidentified: Unidentified,
+    /// Whether the host was told that limits per address do not hold.
+    pub unaddressed: Arc<Once>,
 }
 
 /// What becomes of a request that has no [`Identity`](chat_core::Identity) among its extensions.
@@ -104,6 +106,15 @@ impl Door {
                 );
             });
             return Err(Answer::unauthorized());
+        }
+        if peer.is_none() {
+            self.unaddressed.call_once(|| {
+                tracing::warn!(
+                    "a handshake without a `SocketAddr` among the request's extensions: limits per address do not hold, and \
+                     `trusted_proxies` means nothing. Add middleware around `WsService` that inserts the peer's. This is \
+                     said once"
+                );
+            });
         }
         let address = peer.map(|peer| forwarded::client(peer, request.headers(), &self.config.trusted_proxies));
         let permit = self

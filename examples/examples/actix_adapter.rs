@@ -9,7 +9,7 @@
 //! on, and hold up whoever is too fast.
 #![allow(clippy::print_stdout)]
 
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, Version};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use chat_core::{Engine, Guests};
 use chat_store_memory::MemoryStore;
@@ -64,7 +64,12 @@ async fn chat(
     runtime: web::Data<Handle>,
 ) -> Result<HttpResponse, Box<dyn Error>> {
     // actix has the types of an older version of the crate `http`.
+    let version = match request.version() {
+        Version::HTTP_11 => http::Version::HTTP_11,
+        _ => http::Version::HTTP_10,
+    };
     let mut head = http::Request::builder()
+        .version(version)
         .method(request.method().as_str())
         .uri(request.uri().to_string());
     for (name, value) in request.headers() {

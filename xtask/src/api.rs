@@ -101,7 +101,9 @@ fn foreign(told: &Value) -> Result<BTreeSet<String>, Stop> {
 fn gather(value: &Value, told: &Value, named: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
-            if let (Some(id), true) = (fields.get("id"), fields.get("path").is_some_and(Value::is_string)) {
+            // A re-export has no path, but is the only one that says whether it is of everything.
+            let is_named = fields.get("path").is_some_and(Value::is_string) || fields.contains_key("is_glob");
+            if let (Some(id), true) = (fields.get("id"), is_named) {
                 let item = &told["paths"][id.to_string()];
                 if item["crate_id"].as_u64().is_some_and(|of| of != 0) {
                     let path = item["path"].as_array().into_iter().flatten();
@@ -131,6 +133,13 @@ mod tests {
     fn a_foreign_type_is_found_however_deep() {
         let input = json!(["request", { "resolved_path": { "id": 7, "path": "Incoming" } }]);
         let told = told(json!({ "function": { "sig": { "inputs": [input] } } }));
+        assert_eq!(foreign(&told).unwrap(), ["hyper::body::Incoming".to_owned()].into());
+    }
+
+    #[test]
+    fn a_foreign_type_that_is_exported_again_is_found() {
+        let told =
+            told(json!({ "use": { "source": "hyper::body::Incoming", "name": "In", "id": 7, "is_glob": false } }));
         assert_eq!(foreign(&told).unwrap(), ["hyper::body::Incoming".to_owned()].into());
     }
 

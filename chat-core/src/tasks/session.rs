@@ -491,7 +491,7 @@ async fn judge(inner: Arc<Inner>, handshake: Handshake, hello: Hello) -> (Hello,
     let judged = match hooks::ask(inner.limits.hook_timeout, inner.hooks.authenticate(request)).await {
         Some(Ok(identity)) => Judged::Admitted(identity),
         Some(Err(refused)) => {
-            tracing::info!(reason = %refused, "hello refused");
+            tracing::debug!(reason = %refused, "hello refused");
             Judged::Refused
         }
         None => Judged::Unknown,

@@ -44,10 +44,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listen = std::env::args().nth(1).unwrap_or("127.0.0.1:7000".to_owned());
     let listener = TcpListener::bind(listen).await?;
     println!("Host: http://{}/", listener.local_addr()?);
-    let stopped = async { drop(ctrl_c().await) };
+    // Added: then the chat ends, before the server, whose own end does not wait for sockets.
+    let stopped = async move { drop((ctrl_c().await, engine.shutdown(std::time::Duration::from_secs(5)).await)) };
     serve(listener, router).with_graceful_shutdown(stopped).await?;
-    // Added: a server's own end does not wait for sockets.
-    engine.shutdown(std::time::Duration::from_secs(5)).await;
     Ok(())
 }
 

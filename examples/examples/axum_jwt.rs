@@ -11,6 +11,7 @@
 #![allow(clippy::print_stdout)]
 
 use async_trait::async_trait;
+use axum::http::uri::{PathAndQuery, Scheme};
 use axum::http::{Request, Uri, header};
 use axum::routing::get;
 use axum::{Router, serve};
@@ -86,12 +87,20 @@ impl KeySource for Issuer {
     }
 }
 
-/// One request over plain HTTP. For `https` put the client here that your service has already, such as reqwest.
+/// One request over plain HTTP, so only for an issuer on this machine or in a network that you trust: who can change the
+/// answer can sign tokens. For `https` put the client here that your service has already, such as reqwest.
 async fn fetch(uri: &Uri) -> Result<String, Box<dyn Error + Send + Sync>> {
+    if uri.scheme() != Some(&Scheme::HTTP) {
+        return Err("this example fetches http:// only; for https put your own client into `fetch`".into());
+    }
     let host = uri.authority().ok_or("no host")?;
-    let stream = TcpStream::connect((host.host(), host.port_u16().unwrap_or(80))).await?;
+    // An IPv6 address is in brackets.
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((name, host.port_u16().unwrap_or(80))).await?;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-    let request = Request::get(uri.path()).header(header::HOST, host.as_str());
+    let path = uri.path_and_query().cloned();
+    let path = path.unwrap_or(PathAndQuery::from_static("/"));
+    let request = Request::get(path).header(header::HOST, host.as_str());
     let request = request.header(header::CONNECTION, "close").body(String::new())?;
     let answer = async move {
         let answer = sender.send_request(request).await?;

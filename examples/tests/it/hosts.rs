@@ -207,9 +207,10 @@ async fn a_cookie_lets_into_the_chat_and_a_logout_closes_it() {
     end(server);
 }
 
-/// Serves a key set over HTTP until the test ends.
+/// Serves a key set over HTTP under `/keys?of=chat` until the test ends; on IPv6, where there is any.
 fn issuer(keys: Arc<Mutex<String>>) -> SocketAddr {
-    let listener = TcpListener::bind(ANY).expect("a free port");
+    let addresses = ["[::1]:0", ANY].map(|address| address.parse().expect("an address"));
+    let listener = TcpListener::bind::<&[SocketAddr]>(&addresses).expect("a free port");
     let address = listener.local_addr().expect("an address");
     // Ends with the test's process.
     thread::spawn(move || {
@@ -217,10 +218,15 @@ fn issuer(keys: Arc<Mutex<String>>) -> SocketAddr {
             let mut stream = stream.expect("accepted");
             let mut head = BufReader::new(stream.try_clone().expect("a handle"));
             let mut line = String::new();
+            let _ = head.read_line(&mut line);
+            let is_asked_for = line.starts_with("GET /keys?of=chat HTTP/1.1");
             while head.read_line(&mut line).is_ok_and(|count| count > 2) {
                 line.clear();
             }
-            let body = keys.lock().expect("no panic inside").clone();
+            let body = match is_asked_for {
+                true => keys.lock().expect("no panic inside").clone(),
+                false => "another page".to_owned(),
+            };
             let length = body.len();
             // Whoever asked may be gone.
             let _ = write!(
@@ -236,7 +242,7 @@ fn issuer(keys: Arc<Mutex<String>>) -> SocketAddr {
 async fn tokens_of_an_issuer_let_in_also_after_it_changed_its_keys() {
     let (old, new) = (Signer::rsa(), Signer::ed25519());
     let keys = Arc::new(Mutex::new(set(&[old.jwk("old")])));
-    let address_of_keys = format!("http://{}/jwks.json", issuer(keys.clone()));
+    let address_of_keys = format!("http://{}/keys?of=chat", issuer(keys.clone()));
     let server = Process::start(Command::new(example("axum_jwt")).args([&address_of_keys, "my-audience", ANY]));
     server.output.wait_for("signed with the key (RS256)");
     let address = address_in(&server.output.wait_for("Chat:"));
@@ -264,6 +270,15 @@ async fn tokens_of_an_issuer_let_in_also_after_it_changed_its_keys() {
         "withdrawn with the same look"
     );
     end(server);
+}
+
+#[test]
+fn keys_at_an_https_address_are_not_fetched_in_the_clear() {
+    let keys = Arc::new(Mutex::new(set(&[Signer::ed25519().jwk("a key")])));
+    let address_of_keys = format!("https://{}/keys?of=chat", issuer(keys));
+    let mut server = Process::start(Command::new(example("axum_jwt")).args([&address_of_keys, "my-audience", ANY]));
+    assert!(!server.ended().success());
+    server.notes.wait_for("put your own client into `fetch`");
 }
 
 #[tokio::test]

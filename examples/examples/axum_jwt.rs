@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listen = arguments.next().unwrap_or("127.0.0.1:7000".to_owned());
 
     let issuer = Issuer(address.parse()?);
-    let keys = issuer.fetch().await?;
+    let keys = issuer.fetch().await?.fit_to_start()?;
     println!("Tokens are signed with {keys}.");
     let hooks = JwtHooks::new(keys, Some(&audience), None).with_source(issuer);
     let engine = Engine::builder()

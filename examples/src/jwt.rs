@@ -2,7 +2,7 @@
 //!
 //! * [`Keys`]: a secret (HS256), a public key in PEM, or a key set in JSON (RS256, ES256, EdDSA).
 //! * The algorithm is fixed by the key, never by the token: `alg: none` and a public key used as a secret come to nothing.
-//! * `exp` and `sub` must be there; `nbf` is heeded; `aud` and `iss` are checked when the host names them, and a token
+//! * `exp` and `sub` must be there; `nbf` is heeded, with some seconds for clocks that differ; `aud` and `iss` are checked when the host names them, and a token
 //!   for a named audience is refused by a host that names none.
 //! * A token's `kid` says which key it is of. Without one it is of the only key, or it is refused. A header that lists
 //!   critical extensions is refused, as none is known.
@@ -26,13 +26,17 @@ use serde::Deserialize;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// The one answer to every token that is no good.
 const REFUSED: &str = "the token is missing or not valid";
 
-/// A source is not asked more often than this, however many tokens name keys that nobody knows.
-const SOURCE_PAUSE: Duration = Duration::from_secs(10);
+/// A source is not asked more often than this, however many tokens name keys that nobody knows. They wait for it, so this
+/// and an answer are to fit into [`Limits::hook_timeout`](chat_core::Limits::hook_timeout).
+const SOURCE_PAUSE: Duration = Duration::from_secs(1);
+
+/// For `nbf` only: the clock of whoever signs may be this much ahead, and a client does not come back after a refusal.
+const NBF_LEEWAY_SECONDS: u64 = 5;
 
 /// Longer names are cut: display data is at most 1 KiB.
 const NAME_CHARS_MAX: usize = 64;
@@ -50,7 +54,8 @@ pub struct JwtHooks {
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
-    exp: u64,
+    /// Seconds since 1970, and parts of them (RFC 7519, 2).
+    exp: f64,
     name: Option<String>,
 }
 
@@ -60,8 +65,10 @@ impl JwtHooks {
         let mut rules = Validation::default();
         // Each key brings its own.
         rules.algorithms.clear();
-        rules.leeway = 0;
         rules.validate_nbf = true;
+        // The library gives it to `exp` as well: there it is taken back.
+        rules.leeway = NBF_LEEWAY_SECONDS;
+        rules.reject_tokens_expiring_in_less_than = NBF_LEEWAY_SECONDS;
         let mut required = vec!["exp", "sub"];
         if let Some(audience) = audience {
             rules.set_audience(&[audience]);
@@ -79,12 +86,12 @@ impl JwtHooks {
         }
     }
 
-    /// Asks there for keys that are not known yet, at most every ten seconds.
+    /// Asks there for keys that are not known yet, at most once a second.
     #[must_use]
     pub fn with_source(mut self, source: impl KeySource) -> Self {
         self.source = Some(Arc::new(Source {
             keys: Box::new(source),
-            asked_at: Mutex::new(None),
+            looks: Mutex::default(),
         }));
         self
     }
@@ -94,12 +101,18 @@ impl JwtHooks {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
-    /// Asks the source and takes what it has; when it has nothing good, the keys stay as they are. Call it now and then,
-    /// so that a key that was withdrawn admits nobody any more.
+    /// Asks the source and takes what it has, also when none of it is usable: then nobody is let in. When it has no answer,
+    /// the keys stay as they are, for as long as that lasts. Call it now and then, so that a key that was withdrawn admits
+    /// nobody any more.
     pub async fn refresh_keys(&self) {
         let Some(source) = &self.source else { return };
         match source.keys.fetch().await {
-            Ok(keys) => self.replace_keys(keys),
+            Ok(keys) => {
+                if let Some(problem) = keys.problem() {
+                    tracing::warn!(%problem, "the new keys do not admit all whom they should");
+                }
+                self.replace_keys(keys);
+            }
             Err(problem) => tracing::warn!(%problem, "the keys stay as they are"),
         }
     }
@@ -117,12 +130,20 @@ impl JwtHooks {
         if keys.find(id).is_some() {
             return keys;
         }
-        // One asks, and those who came meanwhile look at what it got.
-        let mut asked_at = source.asked_at.lock().await;
-        let may_ask = asked_at.is_none_or(|at| at.elapsed() >= SOURCE_PAUSE);
-        if self.keys().find(id).is_none() && may_ask {
-            *asked_at = Some(Instant::now());
+        let came_at = Instant::now();
+        // One asks, and all who came before it did take what it got.
+        let mut looks = source.looks.lock().await;
+        let is_answered = looks.answered.is_some_and(|asked_at| asked_at >= came_at);
+        if self.keys().find(id).is_none() && !is_answered {
+            // What was there when somebody else asked says nothing of now.
+            if let Some(asked_at) = looks.asked {
+                sleep_until(asked_at + SOURCE_PAUSE).await;
+            }
+            let asked_at = Instant::now();
+            looks.asked = Some(asked_at);
             self.refresh_keys().await;
+            // Not reached when the client leaves meanwhile: then the next one asks.
+            looks.answered = Some(asked_at);
         }
         self.keys()
     }
@@ -144,7 +165,7 @@ impl JwtHooks {
         // What is no name is not shown: others see the user's id then.
         let name = claims.name.map(cut).filter(|name| is_name(name));
         let user = UserId::new(claims.sub).ok()?;
-        let identity = Identity::new(user).with_expiry(Timestamp(claims.exp.saturating_mul(1000)));
+        let identity = Identity::new(user).with_expiry(Timestamp((claims.exp * 1000.0) as u64));
         Some(match name {
             Some(name) => identity.with_display(serde_json::json!({ "name": name })),
             None => identity,
@@ -176,12 +197,21 @@ pub trait KeySource: Send + Sync + 'static {
     /// The keys as they are now.
     ///
     /// # Errors
-    /// When they cannot be had, or are no good.
+    /// When they cannot be had. That none of them is usable is no error but an answer: [`Keys::jwks`] says it so.
     async fn fetch(&self) -> Result<Keys, KeyProblem>;
 }
 
 struct Source {
     keys: Box<dyn KeySource>,
-    /// When it was last asked; held while it is asked, so that one asks for all.
-    asked_at: Mutex<Option<Instant>>,
+    /// Held while it is asked, so that one asks for all.
+    looks: Mutex<Looks>,
+}
+
+/// When a source was asked.
+#[derive(Default)]
+struct Looks {
+    /// The last time, whatever came of it.
+    asked: Option<Instant>,
+    /// The last time that was waited for to the end.
+    answered: Option<Instant>,
 }

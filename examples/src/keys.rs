@@ -19,7 +19,7 @@ pub async fn read(settings: &Settings) -> Result<Option<Keys>, KeyProblem> {
     } else if let Some(path) = &settings.jwt_key_file {
         Keys::pem(&text(path).await?)?
     } else if let Some(path) = &settings.jwks {
-        Keys::jwks(&text(path).await?)?
+        Keys::jwks(&text(path).await?)?.fit_to_start()?
     } else {
         return Ok(None);
     };
@@ -29,7 +29,8 @@ pub async fn read(settings: &Settings) -> Result<Option<Keys>, KeyProblem> {
     }))
 }
 
-/// Admits by these keys; a set is read anew when a token names a key that is not in it.
+/// Admits by these keys; a set is read anew when a token names a key that is not in it. What it holds then counts, also
+/// when nothing of it is usable.
 pub fn hooks(keys: Keys, settings: &Settings) -> JwtHooks {
     let (audience, issuer) = (settings.jwt_audience.as_deref(), settings.jwt_issuer.as_deref());
     let hooks = JwtHooks::new(keys, audience, issuer);

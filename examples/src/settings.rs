@@ -50,7 +50,8 @@ pub struct Settings {
     #[arg(long, env = "CHAT_JWT_KEY_FILE", value_name = "FILE")]
     pub jwt_key_file: Option<PathBuf>,
 
-    /// A set of public keys (JWKS). It is read again every minute, and when a token names a key that is not in it.
+    /// A set of public keys (JWKS). It is read again every minute, and when a token names a key that is not in it. What it
+    /// holds then counts, also when that is no key; only while it cannot be read, or is no set, the last ones stay.
     #[arg(long, env = "CHAT_JWKS", value_name = "FILE")]
     pub jwks: Option<PathBuf>,
 

@@ -75,25 +75,38 @@ impl Keys {
 
     /// A set in JSON, of which the public keys for RS256, ES256 and EdDSA are taken.
     ///
-    /// Others are left out, secrets among them: a set is made to be published.
+    /// Others are left out, secrets among them: a set is made to be published. Of two keys under one name neither admits
+    /// anybody. A set with nothing in it is one too, for whoever signs may take all keys back: it admits nobody.
     ///
     /// # Errors
-    /// When it is no set, or holds no key that can be used, or two under one name.
+    /// When it is no set.
     pub fn jwks(text: &str) -> Result<Self, KeyProblem> {
         #[derive(Deserialize)]
         struct Set {
             keys: Vec<Value>,
         }
         let set: Set = serde_json::from_str(text).map_err(|_| KeyProblem::NoSet)?;
-        let keys: Vec<Key> = set.keys.into_iter().filter_map(public_key).collect();
-        let same = |key: &Key, other: &Key| key.id == other.id;
-        let is_twice = |(index, key): (usize, &Key)| keys[..index].iter().any(|other| same(key, other));
-        if keys.iter().enumerate().any(is_twice) {
-            return Err(KeyProblem::SameName);
+        Ok(Self(set.keys.into_iter().filter_map(public_key).collect()))
+    }
+
+    /// These keys, for a host that starts: it is better told at once than by its users.
+    ///
+    /// # Errors
+    /// When there is none, or two have one name.
+    pub fn fit_to_start(self) -> Result<Self, KeyProblem> {
+        match self.problem() {
+            None => Ok(self),
+            Some(problem) => Err(problem),
         }
+    }
+
+    /// Why a key admits nobody, if one does not.
+    pub(super) fn problem(&self) -> Option<KeyProblem> {
+        let keys = &self.0;
+        let is_twice = |(index, key): (usize, &Key)| keys[..index].iter().any(|other| other.id == key.id);
         match keys.is_empty() {
-            false => Ok(Self(keys)),
-            true => Err(KeyProblem::NoneUsable),
+            true => Some(KeyProblem::NoneUsable),
+            false => keys.iter().enumerate().any(is_twice).then_some(KeyProblem::SameName),
         }
     }
 
@@ -115,12 +128,15 @@ impl Keys {
         }])
     }
 
-    /// The key of this name; of a token that names none, the only key.
+    /// The key of this name, if there is one and not two; of a token that names none, the only key.
     pub(super) fn find(&self, id: Option<&str>) -> Option<&Key> {
         match (id, &self.0[..]) {
             (None, [only]) => Some(only),
             (None, _) => None,
-            (Some(id), keys) => keys.iter().find(|key| key.id.as_deref() == Some(id)),
+            (Some(id), keys) => {
+                let mut named = keys.iter().filter(|key| key.id.as_deref() == Some(id));
+                named.next().filter(|_| named.next().is_none())
+            }
         }
     }
 }

@@ -1,17 +1,20 @@
 //! The JWT module by itself: what it lets in, and that everything else gets one text.
 
-use crate::signer::{LATER, Signer, claims, set};
+use crate::signer::{LATER, Signer, claims, seconds_from_now, set};
 use async_trait::async_trait;
 use aws_lc_rs::rsa::KeySize;
+use chat_core::Limits;
 use chat_core::command::Token;
 use chat_core::hooks::{AuthRequest, Hooks, Identity, Refused};
 use chat_core::id::Timestamp;
 use examples::jwt::{JwtHooks, KeyProblem, KeySource, KeyText, Keys};
+use futures_util::future::join_all;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -206,7 +209,7 @@ impl Shelf {
 impl KeySource for Shelf {
     async fn fetch(&self) -> Result<Keys, KeyProblem> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        sleep(Duration::from_millis(500)).await;
         Keys::jwks(&self.set.lock().expect("no panic inside"))
     }
 }
@@ -223,21 +226,86 @@ async fn the_first_token_of_a_new_key_is_let_in_and_a_thousand_of_none_ask_once(
     // Two at once: one asks, and the other takes what it got.
     assert_eq!(tokio::join!(of(&new, "new"), of(&new, "new")), (true, true));
     assert_eq!(shelf.asked(), 1);
-    for number in 0..1000 {
-        let name = format!("no {number}");
-        assert!(!of(&new, &name).await);
-    }
-    assert_eq!(shelf.asked(), 1, "not again within ten seconds");
-    // What is no set changes nothing, and the next try is later.
-    tokio::time::advance(Duration::from_secs(10)).await;
-    shelf.put(&[]);
-    assert!(!of(&new, "newer").await);
-    assert_eq!(shelf.asked(), 2);
-    assert!(of(&old, "old").await && of(&new, "new").await);
+    let names: Vec<String> = (0..1000).map(|number| format!("no {number}")).collect();
+    let answers = join_all(names.iter().map(|name| of(&new, name))).await;
+    assert!(answers.iter().all(|is_in| !is_in));
+    assert_eq!(shelf.asked(), 2, "once for all of them");
     // A key that was withdrawn goes with the next look.
     shelf.put(&[new.jwk("new")]);
     hooks.refresh_keys().await;
     assert!(!of(&old, "old").await && of(&new, "new").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_just_before_a_rotation_keeps_nobody_out() {
+    let (old, new) = (Signer::ed25519(), Signer::ed25519());
+    let shelf = Shelf::default();
+    let hooks = hooks(Keys::jwks(&set(&[old.jwk("old")])).expect("a set")).with_source(shelf.clone());
+    let of = async |signer: &Signer, name: &str| is_let_in(&hooks, signer.token(Some(name), &claims("ana"))).await;
+    shelf.put(&[old.jwk("old")]);
+    assert!(!of(&new, "no such").await);
+    shelf.put(&[new.jwk("new")]);
+    let began_at = Instant::now();
+    assert!(of(&new, "new").await, "what was read before it came says nothing");
+    assert!(began_at.elapsed() < Limits::default().hook_timeout);
+    assert_eq!(shelf.asked(), 2);
+    // One who leaves while the source is asked does not leave the others without an answer, nor shortens the pause.
+    shelf.put(&[old.jwk("newer")]);
+    sleep(Duration::from_secs(1)).await;
+    let leaves = timeout(Duration::from_millis(100), of(&new, "no such"));
+    let (left, is_in) = tokio::join!(leaves, of(&old, "newer"));
+    assert!(left.is_err() && is_in);
+    assert_eq!(shelf.asked(), 4);
+    assert!(began_at.elapsed() > Duration::from_secs(3), "at most once a second");
+}
+
+#[tokio::test]
+async fn a_set_replaces_the_keys_also_when_none_of_it_is_usable_and_what_is_no_set_does_not() {
+    let (old, other) = (Signer::ed25519(), Signer::p256());
+    let shelf = Shelf::default();
+    let hooks = hooks(Keys::jwks(&set(&[old.jwk("old")])).expect("a set")).with_source(shelf.clone());
+    let of = async |signer: &Signer, name: Option<&str>| is_let_in(&hooks, signer.token(name, &claims("ana"))).await;
+    hooks.refresh_keys().await;
+    assert!(of(&old, Some("old")).await, "an empty file is no set");
+    for none in [vec![], vec![Signer::p384().jwk("old")]] {
+        shelf.put(&none);
+        hooks.refresh_keys().await;
+        assert!(!of(&old, Some("old")).await && !of(&old, None).await, "{none:?}");
+        shelf.put(&[old.jwk("old")]);
+        hooks.refresh_keys().await;
+        assert!(of(&old, Some("old")).await);
+    }
+    // Two of one name: which one is meant cannot be told, and the third is not the only one.
+    shelf.put(&[old.jwk("twice"), other.jwk("twice"), old.jwk("once")]);
+    hooks.refresh_keys().await;
+    assert!(!of(&old, Some("twice")).await && !of(&other, Some("twice")).await);
+    assert!(of(&old, Some("once")).await && !of(&old, None).await);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_seconds_ahead_is_forgiven_but_only_for_the_begin() {
+    let hooks = hooks(secret());
+    let near = seconds_from_now(2);
+    let judged = async |claims: Value| judged(&hooks, Some(signed(&claims))).await;
+    assert!(judged(json!({ "sub": "u1", "exp": LATER, "nbf": near })).await.is_ok());
+    let far = seconds_from_now(600);
+    assert!(judged(json!({ "sub": "u1", "exp": LATER, "nbf": far })).await.is_err());
+    let past = seconds_from_now(0) - 2;
+    assert!(
+        judged(json!({ "sub": "u1", "exp": past })).await.is_err(),
+        "not for the end"
+    );
+}
+
+#[tokio::test]
+async fn times_may_be_parts_of_seconds() {
+    let claims = json!({ "sub": "u1", "exp": 4_102_444_800.25, "nbf": 1.5 });
+    let identity = judged(&hooks(secret()), Some(signed(&claims))).await;
+    let expires_at = identity.expect("a good token").expires_at;
+    assert_eq!(expires_at, Some(Timestamp(LATER * 1000 + 250)));
+    for bad in [json!({ "sub": "u1", "exp": 1.5 }), json!({ "sub": "u1", "exp": -1.5 })] {
+        judged(&hooks(secret()), Some(signed(&bad))).await.expect_err("over");
+    }
 }
 
 #[tokio::test]
@@ -247,6 +315,10 @@ async fn a_name_that_cannot_be_shown_is_not_shown() {
         let identity = judged(&hooks(secret()), Some(signed(&claims))).await;
         assert_eq!(identity.expect("a good token").display, None, "{name:?}");
     }
+}
+
+fn at_start(set: &str) -> Result<Keys, KeyProblem> {
+    Keys::jwks(set)?.fit_to_start()
 }
 
 #[test]
@@ -274,24 +346,24 @@ fn of_a_set_only_public_keys_that_verify_our_algorithms_are_taken() {
         with(&p256, "x", json!("AQAB")),
     ];
     for entry in none_usable {
-        let problem = Keys::jwks(&set(std::slice::from_ref(&entry))).expect_err("not usable");
+        let problem = at_start(&set(std::slice::from_ref(&entry))).expect_err("not usable");
         assert_eq!(problem, KeyProblem::NoneUsable, "{entry}");
         // Beside one that is good it does no harm.
-        Keys::jwks(&set(&[entry, p256.jwk("good")])).expect("one is good");
+        at_start(&set(&[entry, p256.jwk("good")])).expect("one is good");
     }
     for good in [
         with(&rsa, "use", json!("sig")),
         with(&rsa, "alg", Value::Null),
         with(&rsa, "key_ops", json!(["verify"])),
     ] {
-        Keys::jwks(&set(&[good])).expect("a good key");
+        at_start(&set(&[good])).expect("a good key");
     }
     for text in ["", "null", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[]"#] {
         assert_eq!(Keys::jwks(text).expect_err("no set"), KeyProblem::NoSet, "{text}");
     }
-    assert_eq!(Keys::jwks(&set(&[])).expect_err("empty"), KeyProblem::NoneUsable);
+    assert_eq!(at_start(&set(&[])).expect_err("empty"), KeyProblem::NoneUsable);
     let twice = [rsa.jwk("a"), p256.jwk("a")];
-    assert_eq!(Keys::jwks(&set(&twice)).expect_err("which one?"), KeyProblem::SameName);
+    assert_eq!(at_start(&set(&twice)).expect_err("which one?"), KeyProblem::SameName);
 }
 
 #[test]

@@ -106,6 +106,27 @@ async fn a_set_is_read_again_when_a_token_names_a_key_that_is_not_in_it() {
 }
 
 #[tokio::test]
+async fn a_set_that_was_emptied_admits_nobody_and_a_broken_one_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (old, new) = (Signer::ed25519(), Signer::p256());
+    let address = free_address();
+    let path = file(folder.path(), "keys.json", &set(&[old.jwk("2025")]));
+    let server = serve(&["--jwks", &path], address);
+    server.output.wait_for("signed with the key (EdDSA)");
+    let of_old = old.token(Some("2025"), &claims("ana"));
+    // Each unknown name has the file read again.
+    let unknown = new.token(Some("unknown"), &claims("ana"));
+    file(folder.path(), "keys.json", r#"{"keys":["#);
+    assert!(!is_let_in(address, &unknown).await);
+    assert!(is_let_in(address, &of_old).await, "half a file is no set");
+    file(folder.path(), "keys.json", &set(&[]));
+    assert!(!is_let_in(address, &unknown).await);
+    assert!(!is_let_in(address, &of_old).await, "all keys were taken back");
+    file(folder.path(), "keys.json", &set(&[new.jwk("2026")]));
+    assert!(is_let_in(address, &new.token(Some("2026"), &claims("ana"))).await);
+}
+
+#[tokio::test]
 async fn a_token_that_runs_out_is_warned_of_and_refreshed_in_band() {
     let key = "0123456789abcdef0123456789abcdef";
     let address = free_address();
@@ -136,12 +157,14 @@ fn a_key_that_is_none_stops_the_server_with_a_sentence_and_is_not_printed() {
     let folder = tempfile::tempdir().expect("a folder");
     let signer = Signer::p256();
     let private = file(folder.path(), "private.pem", &signer.private_pem);
+    let empty = file(folder.path(), "empty.json", &set(&[]));
     let gone = folder.path().join("gone.json");
     let gone = gone.to_str().expect("a path in UTF-8");
     for (flags, sentence) in [
         (["--jwt-key", &signer.public_pem], "this is a key in PEM and no secret"),
         (["--jwt-key-file", &private], "this is the private half"),
         (["--jwks", &private], "this is no key set"),
+        (["--jwks", &empty], "no key of the set is a public key"),
         (["--jwks", gone], "the keys cannot be read"),
     ] {
         let mut server = Process::start(chat_server("127.0.0.1:0").args(flags));

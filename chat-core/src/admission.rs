@@ -169,8 +169,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_addresses_of_one_ipv6_network_count_as_one() {
-        let mut limits = Limits::default();
-        limits.connections_per_address_max = 1;
+        let limits = Limits {
+            connections_per_address_max: 1,
+            ..Limits::default()
+        };
         let admission = Arc::new(Admission::new(&limits));
         let admit = |address: &str| admission.admit(Some(address.parse().unwrap()));
         let _place = admit("2001:db8:0:1::1").unwrap();

@@ -10,7 +10,8 @@ use thiserror::Error;
 /// Implemented by `chat-backplane-*`; called by the engine only.
 ///
 /// # Contract
-/// * What is published on a topic reaches, as a rule, every node that listens to it; the publisher may hear itself.
+/// * What is published on a topic reaches, as a rule, every node that listens to it, and in the order of publishing. The
+///   publisher hears itself where it listens: that is how the engine learns that it is not deaf.
 /// * `listen` and `unlisten` are idempotent and take effect soon; both may be called while `recv` waits.
 /// * After a time in which something may have been missed (a reconnect), `recv` answers [`Rung::Resync`].
 /// * A bell of up to [`bell_bytes_max`](Backplane::bell_bytes_max) bytes arrives whole.
@@ -24,7 +25,7 @@ use thiserror::Error;
 /// #[async_trait::async_trait]
 /// impl Backplane for Mute {
 ///     fn name(&self) -> &'static str { "mute" }
-///     async fn publish(&self, _: Topic, _: bytes::Bytes) -> Result<(), BackplaneError> { Ok(()) }
+///     async fn publish(&self, _: &[(Topic, bytes::Bytes)]) -> Result<(), BackplaneError> { Ok(()) }
 ///     async fn listen(&self, _: Topic) -> Result<(), BackplaneError> { Ok(()) }
 ///     async fn unlisten(&self, _: Topic) -> Result<(), BackplaneError> { Ok(()) }
 ///     async fn recv(&self) -> Rung { std::future::pending().await }
@@ -36,8 +37,11 @@ pub trait Backplane: Send + Sync + 'static {
     /// One word for logs and start lines, such as `redis`.
     fn name(&self) -> &'static str;
 
-    /// Rings on a topic.
-    async fn publish(&self, topic: Topic, bell: Bytes) -> Result<(), BackplaneError>;
+    /// Rings on these topics, in this order; all that waits comes in one call, so that it can be one round trip.
+    ///
+    /// # Errors
+    /// When some of them may not have been rung; they are not rung again.
+    async fn publish(&self, bells: &[(Topic, Bytes)]) -> Result<(), BackplaneError>;
 
     /// Wants to hear a topic.
     async fn listen(&self, topic: Topic) -> Result<(), BackplaneError>;
@@ -58,6 +62,11 @@ pub trait Backplane: Send + Sync + 'static {
     /// whatever must be said fits.
     fn bell_bytes_max(&self) -> usize {
         64 * 1024
+    }
+
+    /// Whether it is meant to carry events; otherwise a bell says where a log ends, and whoever hears it reads there.
+    fn carries_events(&self) -> bool {
+        true
     }
 }
 
@@ -106,7 +115,7 @@ impl Backplane for Alone {
         "alone"
     }
 
-    async fn publish(&self, _topic: Topic, _bell: Bytes) -> Result<(), BackplaneError> {
+    async fn publish(&self, _bells: &[(Topic, Bytes)]) -> Result<(), BackplaneError> {
         Ok(())
     }
 

@@ -270,9 +270,16 @@ impl Backplane for InProcessBackplane {
         "in-process"
     }
 
-    async fn publish(&self, topic: Topic, bell: Bytes) -> Result<(), BackplaneError> {
+    async fn publish(&self, bells: &[(Topic, Bytes)]) -> Result<(), BackplaneError> {
         match self.with(|node| node.link) {
-            Link::Up => self.0.hub.lock().publish(topic, &bell, Instant::now()),
+            Link::Up => {
+                let mut hub = self.0.hub.lock();
+                let rung = bells
+                    .iter()
+                    .map(|(topic, bell)| hub.publish(*topic, bell, Instant::now()));
+                // One that is refused keeps no other from being rung.
+                rung.fold(Ok(()), Result::and)
+            }
             Link::Mute => Ok(()),
             Link::Cut => Err(BackplaneError("this node is cut off".to_owned())),
         }

@@ -17,13 +17,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-/// Rings what this node has to say, one after the other.
+/// Bells that are rung in one call.
+const AT_ONCE: usize = 256;
+
+/// Rings what this node has to say, in order: all that came while the last call was under way goes with the next.
 pub(crate) async fn publish(inner: Arc<Inner>, mut bells: mpsc::Receiver<(Topic, Bytes)>) {
-    while let Some((topic, bell)) = bells.recv().await {
-        if let Err(error) = inner.backplane.publish(topic, bell).await {
-            metrics::counter!("chat_bells_failed_total").increment(1);
-            tracing::debug!(%error, %topic, "a bell was lost; reconcile heals it");
+    let mut waiting = Vec::new();
+    while bells.recv_many(&mut waiting, AT_ONCE).await > 0 {
+        if let Err(error) = inner.backplane.publish(&waiting).await {
+            let count = waiting.len();
+            metrics::counter!("chat_bells_failed_total").increment(count as u64);
+            tracing::debug!(%error, count, "bells were lost; reconcile heals it");
         }
+        waiting.clear();
     }
 }
 

@@ -55,6 +55,28 @@ promises! {
         assert_eq!(hear(broker, &c).await, heard(b"one"));
     }
 
+    /// A node that listens hears what it rang itself, like every other: so it learns that it is not deaf.
+    async fn a_node_hears_itself(broker) {
+        let node = broker.node().await;
+        listen(&node, &node, HERE).await;
+        ring(&node, HERE, b"myself").await;
+        assert_eq!(hear(broker, &node).await, heard(b"myself"));
+    }
+
+    /// Bells of one call go each to its own topic, and are heard in their order.
+    async fn bells_of_one_call_arrive_in_order(broker) {
+        let [a, b, _] = nodes(broker).await;
+        listen(&a, &b, HERE).await;
+        let bells: Vec<(Topic, Bytes)> = (0..100_u8)
+            .map(|number| (if number % 10 == 9 { THERE } else { HERE }, Bytes::copy_from_slice(&[number])))
+            .collect();
+        timeout(CALL_MAX, a.publish(&bells)).await.expect("no call waits long").expect("the broker is healthy");
+        for (_, bell) in bells.iter().filter(|(topic, _)| *topic == HERE) {
+            assert_eq!(hear(broker, &b).await, Rung::Bell(bell.clone()));
+        }
+        hears_nothing(broker, &b).await;
+    }
+
     /// A node hears nothing of a topic that it does not listen to, whatever the number or the kind.
     async fn a_bell_does_not_reach_a_node_that_does_not_listen(broker) {
         let [a, b, _] = nodes(broker).await;
@@ -184,7 +206,7 @@ promises! {
         }
         // What they answer is the implementation's; that they answer is the promise.
         let calls = async {
-            let _ = a.publish(HERE, Bytes::from_static(b"lost")).await;
+            let _ = a.publish(&[(HERE, Bytes::from_static(b"lost"))]).await;
             let _ = a.listen(HERE).await;
             let _ = a.unlisten(THERE).await;
         };
@@ -233,7 +255,7 @@ async fn nodes(broker: &dyn BackplaneFixture) -> [Arc<dyn Backplane>; 3] {
 }
 
 async fn ring(from: &Arc<dyn Backplane>, topic: Topic, bell: &[u8]) {
-    let published = timeout(CALL_MAX, from.publish(topic, Bytes::copy_from_slice(bell))).await;
+    let published = timeout(CALL_MAX, from.publish(&[(topic, Bytes::copy_from_slice(bell))])).await;
     published.expect("no call waits long").expect("the broker is healthy");
 }
 
@@ -249,7 +271,7 @@ async fn probe(from: &Arc<dyn Backplane>, to: &Arc<dyn Backplane>, topic: Topic)
     let end = Instant::now() + 4 * CALL_MAX;
     loop {
         // It may still be on its way back from a cut.
-        let _ = from.publish(topic, Bytes::from_static(PROBE)).await;
+        let _ = from.publish(&[(topic, Bytes::from_static(PROBE))]).await;
         let rung = timeout(Duration::from_millis(100), to.recv()).await;
         if rung.is_ok_and(|rung| rung == heard(PROBE)) {
             break;

@@ -83,7 +83,9 @@ async fn pair(hub: &Hub) -> (InProcessBackplane, InProcessBackplane) {
 }
 
 async fn ring(from: &InProcessBackplane, number: u8) {
-    from.publish(TOPIC, Bytes::copy_from_slice(&[number])).await.unwrap();
+    from.publish(&[(TOPIC, Bytes::copy_from_slice(&[number]))])
+        .await
+        .unwrap();
 }
 
 /// Everything that arrives until it is silent for a minute: the number and after how many milliseconds.

@@ -57,6 +57,11 @@ pub trait Store: Send + Sync + 'static {
     /// One word for logs and start lines, such as `memory`.
     fn name(&self) -> &'static str;
 
+    /// Whether no other node can share it, as with a file of SQLite: an engine on it refuses to start with a backplane.
+    fn serves_one_node(&self) -> bool {
+        false
+    }
+
     /// The identity of this store: written once when it is made, read by every node.
     async fn identity(&self) -> Result<StoreIdentity, StoreError>;
 

@@ -406,7 +406,14 @@ impl Shared {
     }
 }
 
-store::implement!(SqliteStore, "sqlite");
+store::implement!(
+    SqliteStore,
+    "sqlite",
+    /// Clones of a database in memory may serve several engines of one process.
+    fn serves_one_node(&self) -> bool {
+        self.shared.lock.is_some()
+    }
+);
 
 #[cfg(test)]
 mod tests {

@@ -68,14 +68,17 @@ pub(crate) async fn append_in(
     }
 }
 
-/// Implements the door; the type brings `shared` with `read`, `look` and `write`, `queued`, and `begin_use`.
+/// Implements the door, with what only this store says of itself; the type brings `shared` with `read`, `look` and `write`,
+/// `queued`, and `begin_use`.
 macro_rules! implement {
-    ($store:ty, $name:literal) => {
+    ($store:ty, $name:literal $(, $own:item)?) => {
         #[async_trait::async_trait]
         impl chat_core::Store for $store {
             fn name(&self) -> &'static str {
                 $name
             }
+
+            $($own)?
 
             async fn identity(&self) -> Result<StoreIdentity, StoreError> {
                 self.begin_use().await.map_err($crate::error::unusable)?;

@@ -305,6 +305,10 @@ impl Store for FailingStore {
         self.inner.name()
     }
 
+    fn serves_one_node(&self) -> bool {
+        self.inner.serves_one_node()
+    }
+
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {
         through!(self, Any, identity())
     }

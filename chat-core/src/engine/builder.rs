@@ -15,7 +15,7 @@ use thiserror::Error;
 #[must_use]
 pub struct Builder {
     store: Option<Arc<dyn Store>>,
-    backplane: Arc<dyn Backplane>,
+    backplane: Option<Arc<dyn Backplane>>,
     hooks: Arc<dyn Hooks>,
     clock: Arc<dyn Clock>,
     limits: Limits,
@@ -27,7 +27,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             store: None,
-            backplane: Arc::new(Alone),
+            backplane: None,
             hooks: Arc::new(OnlyHandshake),
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
@@ -46,7 +46,7 @@ impl Builder {
 
     /// The bell between nodes; a node is alone unless told.
     pub fn backplane(mut self, backplane: impl Backplane) -> Self {
-        self.backplane = Arc::new(backplane);
+        self.backplane = Some(Arc::new(backplane));
         self
     }
 
@@ -83,9 +83,16 @@ impl Builder {
     /// Reads the store's identity, claims every transport's address, and starts.
     ///
     /// # Errors
-    /// [`BuildError`] when the store does not answer, an address is taken, or no store was given.
+    /// [`BuildError`] when the store does not answer, an address is taken, no store was given, or one that serves one node
+    /// with a backplane.
     pub async fn build(mut self) -> Result<Engine, BuildError> {
         let store = self.store.ok_or(BuildError::NoStore)?;
+        if let Some(backplane) = self.backplane.as_ref().filter(|_| store.serves_one_node()) {
+            return Err(BuildError::ServesOneNode {
+                store: store.name(),
+                backplane: backplane.name(),
+            });
+        }
         let identity = store.identity().await?;
         // Where changes begin to count: before anybody can listen, so that nothing slips between.
         let horizon = store.heads_changed_since(None, 1).await?.value.horizon;
@@ -96,7 +103,7 @@ impl Builder {
         let inner = Inner::start(
             store,
             identity,
-            self.backplane,
+            self.backplane.unwrap_or_else(|| Arc::new(Alone)),
             self.hooks,
             self.clock,
             self.limits,
@@ -127,6 +134,17 @@ pub enum BuildError {
     /// No store was given.
     #[error("an engine needs a store: call `.store(…)`")]
     NoStore,
+    /// A backplane connects nodes, and no other node can share this store.
+    #[error(
+        "a backplane ({backplane}) connects several nodes, and the store ({store}) serves one: leave the backplane out, or \
+         use a store that many nodes share, such as PostgreSQL"
+    )]
+    ServesOneNode {
+        /// The store's name.
+        store: &'static str,
+        /// The backplane's name.
+        backplane: &'static str,
+    },
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -3,7 +3,9 @@
 use crate::child::Child;
 use crate::load::Words;
 use crate::migrated;
+use chat_core::{BuildError, Engine};
 use chat_store_sqlx::{OpenError, SqliteStore};
+use chat_testkit::backplane::Hub;
 use sqlx::SqlitePool;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -46,6 +48,27 @@ async fn it_is_one_file_however_its_path_is_written() {
     for file in [real.join("chat.db"), real.join("../linked/./chat.db"), alias] {
         is_refused(&file).await;
     }
+}
+
+/// Nodes that could not share it would each be a chat of their own, whatever they rang.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backplane_is_refused_with_a_sentence() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = migrated(&directory.path().join("chat.db")).await;
+    let backplane = Hub::new(1).node();
+    let built = Engine::builder()
+        .store(store.clone())
+        .backplane(backplane)
+        .build()
+        .await;
+    let error = built.unwrap_err();
+    assert!(
+        matches!(error, BuildError::ServesOneNode { store: "sqlite", .. }),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("PostgreSQL"), "{error}");
+    let alone = Engine::builder().store(store).build().await.unwrap();
+    alone.shutdown(Duration::ZERO).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

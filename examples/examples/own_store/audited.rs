@@ -49,10 +49,15 @@ impl<S: Store, W: Fn(String) + Send + Sync + 'static> Store for Audited<S, W> {
         answer
     }
 
-    // From here on it only passes on. A method that is missing does not compile, so nothing is forgotten.
+    // From here on it only passes on. A method that is missing does not compile, except `serves_one_node`, which has a
+    // default.
 
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+
+    fn serves_one_node(&self) -> bool {
+        self.inner.serves_one_node()
     }
 
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {

@@ -6,6 +6,7 @@
 //! * a client that says exactly what it is told: [`wire`]
 //! * everything together, by seed: `sim` (feature `sim`)
 //! * a real PostgreSQL that a test may kill: `postgres` (feature `postgres`, Unix)
+//! * a TCP link that breaks as it is told: `link` (feature `link`)
 //! * chance and time that a test decides: [`random`], [`clock`]
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,8 @@ pub mod backplane;
 pub mod clock;
 pub mod contract;
 pub mod failing_store;
+#[cfg(feature = "link")]
+pub mod link;
 #[cfg(all(feature = "postgres", unix))]
 pub mod postgres;
 pub mod random;

@@ -64,6 +64,11 @@ pub trait Backplane: Send + Sync + 'static {
         64 * 1024
     }
 
+    /// Whether there may be other nodes to ring at. Only [`Alone`] says no: nothing is rung, and nobody is missed.
+    fn has_others(&self) -> bool {
+        true
+    }
+
     /// Whether it is meant to carry events; otherwise a bell says where a log ends, and whoever hears it reads there.
     fn carries_events(&self) -> bool {
         true
@@ -113,6 +118,10 @@ pub struct Alone;
 impl Backplane for Alone {
     fn name(&self) -> &'static str {
         "alone"
+    }
+
+    fn has_others(&self) -> bool {
+        false
     }
 
     async fn publish(&self, _bells: &[(Topic, Bytes)]) -> Result<(), BackplaneError> {

@@ -74,6 +74,8 @@ pub enum Bell {
     },
     /// Who is on which node; on the nodes' topic.
     Presence(PresenceBell),
+    /// Nothing: a node rings it to hear itself; on the nodes' topic.
+    Probe,
     /// A bell of a newer node; it is ignored. Never rung.
     #[serde(skip_deserializing)]
     Unknown,

@@ -5,6 +5,7 @@ mod act;
 mod builder;
 mod inner;
 mod probe;
+mod ringing;
 
 pub use acceptor::{Acceptor, Permit, Refusal};
 pub use act::Act;
@@ -125,6 +126,12 @@ impl Engine {
     /// A sentence that says why not.
     pub fn ready(&self) -> Result<(), &'static str> {
         self.inner.ready()
+    }
+
+    /// Why what other nodes do is seen late here, a few seconds instead of at once, if that is so: the backplane is gone, or
+    /// this node does not hear itself through it. Such a node serves: nothing is lost, and it stays [`ready`](Engine::ready).
+    pub fn degraded(&self) -> Option<&'static str> {
+        self.inner.degraded()
     }
 
     /// Drains this node: accepts nothing new, answers what was accepted, tells clients when to come back, closes

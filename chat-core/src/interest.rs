@@ -74,6 +74,14 @@ impl Interest {
         orders
     }
 
+    /// Has the backplane told of these topics once more.
+    pub(crate) fn tell_again(&self, which: impl Fn(Topic) -> bool) {
+        for (topic, wanted) in self.topics().iter_mut() {
+            wanted.told &= !which(*topic);
+        }
+        self.changed.notify_one();
+    }
+
     /// The backplane listens to it now.
     pub(crate) fn told(&self, topic: Topic) {
         if let Some(wanted) = self.topics().get_mut(&topic) {

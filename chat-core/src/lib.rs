@@ -29,6 +29,7 @@ pub mod clock;
 pub mod conversation;
 pub mod dedup;
 mod delivery;
+mod echo;
 pub mod engine;
 mod entropy;
 pub mod error;

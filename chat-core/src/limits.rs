@@ -38,6 +38,9 @@ pub struct Limits {
     /// waiting is read ahead for, at 80 % new connections are refused, at 95 % events that would have to wait fall back
     /// to the log, the largest queues first.
     pub node_queue_bytes_max: usize,
+    /// Reads of the store that all sessions of this node have under way for what they missed (8): the others wait their turn,
+    /// so that clients that come back all at once leave the store room for what is written and asked.
+    pub session_reads_max: usize,
     /// How long a socket may take nothing while something waits for it (30 s); then 4003.
     pub write_stall_max: Duration,
 
@@ -120,6 +123,7 @@ impl Default for Limits {
             session_signals_max: 512,
             session_signal_bytes_max: 64 * 1024,
             node_queue_bytes_max: 256 * 1024 * 1024,
+            session_reads_max: 8,
             write_stall_max: Duration::from_secs(30),
             page_events_max: 200,
             page_bytes_max: 48 * 1024,

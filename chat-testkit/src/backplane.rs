@@ -75,6 +75,7 @@ struct State {
     random: Random,
     faults: Faults,
     bell_bytes_max: usize,
+    carries_events: bool,
     tally: Tally,
     nodes: BTreeMap<u64, Node>,
     /// Numbers nodes, and bells in the order of their publishing.
@@ -103,6 +104,7 @@ impl Hub {
             random: Random::new(seed),
             faults: Faults::default(),
             bell_bytes_max: 64 * 1024,
+            carries_events: true,
             tally: Tally::default(),
             nodes: BTreeMap::new(),
             next: 0,
@@ -138,6 +140,11 @@ impl Hub {
     /// Carries no longer bells from now on; an engine asks once, when it starts.
     pub fn set_bell_bytes_max(&self, bytes: usize) {
         self.lock().bell_bytes_max = bytes;
+    }
+
+    /// Is meant for events, or only to say where logs end, as NOTIFY of PostgreSQL is.
+    pub fn set_carries_events(&self, carries: bool) {
+        self.lock().carries_events = carries;
     }
 
     /// Every node that exists is up and deaf, or hears again.
@@ -237,6 +244,11 @@ impl InProcessBackplane {
         self.with(|node| node.mute(is_mute));
     }
 
+    /// The broker forgets what this node listens to, and nobody notices.
+    pub fn forget(&self) {
+        self.with(|node| node.listens.clear());
+    }
+
     /// Cuts it off: what is under way to it is lost, and it knows.
     pub fn cut(&self) {
         self.with(|node| {
@@ -317,5 +329,9 @@ impl Backplane for InProcessBackplane {
 
     fn bell_bytes_max(&self) -> usize {
         self.0.hub.lock().bell_bytes_max
+    }
+
+    fn carries_events(&self) -> bool {
+        self.0.hub.lock().carries_events
     }
 }

@@ -192,6 +192,11 @@ impl StoreFaults {
         self.set_paused(false);
     }
 
+    /// How many calls wait now because they are held or late.
+    pub fn waiting(&self) -> usize {
+        self.held.receiver_count()
+    }
+
     /// How many calls were made so far.
     pub fn calls(&self) -> u64 {
         self.lock().calls

@@ -96,7 +96,10 @@ async fn page_of(State(site): State<Site>) -> Response {
 /// Alive is not ready: a balancer asks here, whoever restarts processes asks `/healthz`.
 async fn ready(State(site): State<Site>) -> Response {
     match site.engine.ready() {
-        Ok(()) => "ready\n".into_response(),
+        Ok(()) => match site.engine.degraded() {
+            None => "ready\n".into_response(),
+            Some(why) => format!("ready, degraded: {why}\n").into_response(),
+        },
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
     }
 }

@@ -116,6 +116,12 @@ impl BellCodec {
         (sealed.len() <= self.bytes_max).then_some(sealed)
     }
 
+    /// Whether these are the bytes of a bell of this node's own, come back. No proof is asked for: whoever can put them here
+    /// has shown as well as we that this node hears.
+    pub fn is_own(&self, bytes: &[u8]) -> bool {
+        bytes.len() >= BODY && bytes[0] == FORMAT && bytes[NODE] == self.own.as_uuid().as_bytes()[..]
+    }
+
     /// Who rang, and what; none when it is foreign, altered, or our own.
     ///
     /// A bell of a node that knows more is [`Bell::Unknown`].

@@ -15,7 +15,7 @@ use thiserror::Error;
 #[must_use]
 pub struct Builder {
     store: Option<Arc<dyn Store>>,
-    backplane: Option<Arc<dyn Backplane>>,
+    backplane: Arc<dyn Backplane>,
     hooks: Arc<dyn Hooks>,
     clock: Arc<dyn Clock>,
     limits: Limits,
@@ -27,7 +27,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             store: None,
-            backplane: None,
+            backplane: Arc::new(Alone),
             hooks: Arc::new(OnlyHandshake),
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
@@ -46,7 +46,7 @@ impl Builder {
 
     /// The bell between nodes; a node is alone unless told.
     pub fn backplane(mut self, backplane: impl Backplane) -> Self {
-        self.backplane = Some(Arc::new(backplane));
+        self.backplane = Arc::new(backplane);
         self
     }
 
@@ -87,10 +87,10 @@ impl Builder {
     /// with a backplane.
     pub async fn build(mut self) -> Result<Engine, BuildError> {
         let store = self.store.ok_or(BuildError::NoStore)?;
-        if let Some(backplane) = self.backplane.as_ref().filter(|_| store.serves_one_node()) {
+        if self.backplane.has_others() && store.serves_one_node() {
             return Err(BuildError::ServesOneNode {
                 store: store.name(),
-                backplane: backplane.name(),
+                backplane: self.backplane.name(),
             });
         }
         let identity = store.identity().await?;
@@ -103,7 +103,7 @@ impl Builder {
         let inner = Inner::start(
             store,
             identity,
-            self.backplane.unwrap_or_else(|| Arc::new(Alone)),
+            self.backplane,
             self.hooks,
             self.clock,
             self.limits,

@@ -3,9 +3,10 @@
 use super::{Counts, REVOKED};
 use crate::admission::Admission;
 use crate::backplane::{Backplane, Topic};
-use crate::bell::{self, Bell, BellCodec};
+use crate::bell::{Bell, BellCodec};
 use crate::clock::Clock;
 use crate::delivery::{Delivery, Formats, Memory};
+use crate::echo::Echo;
 use crate::entropy::Entropy;
 use crate::hooks::{Hooks, Identity};
 use crate::hub::Hub;
@@ -16,12 +17,12 @@ use crate::rates::Rates;
 use crate::receipts::Receipts;
 use crate::session::Session;
 use crate::store::{Horizon, Read, Store, StoreError, StoreIdentity};
+use crate::tasks::bells::Ring;
 use crate::tasks::{bells, conversation, reconcile};
 use crate::transport::Stop;
-use bytes::Bytes;
 use chat_protocol::code::CloseCode;
 use chat_protocol::event::Event;
-use chat_protocol::id::{ConversationId, Epoch, NUMBER_MAX, NodeId, SessionId, UserId};
+use chat_protocol::id::{ConversationId, Epoch, NUMBER_MAX, NodeId, UserId};
 use chat_protocol::signal::{DisplaySignal, PresenceSignal, Signal};
 use dashmap::DashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,8 +53,12 @@ pub(crate) struct Inner {
     pub(crate) rates: Rates,
     pub(crate) admission: Arc<Admission>,
     pub(crate) receipts: Receipts,
+    /// A place for each read of a session that catches up.
+    pub(crate) session_reads: Semaphore,
     pub(crate) bell_codec: BellCodec,
-    bells: mpsc::Sender<(Topic, Bytes)>,
+    pub(super) rings: mpsc::Sender<Ring>,
+    /// Whether this node hears itself through the backplane.
+    pub(crate) echo: Echo,
     committed: mpsc::Sender<Event>,
     presence: Mutex<Presence>,
     pub(crate) news: News,
@@ -97,7 +102,7 @@ impl Inner {
             lease_interval: limits.lease_interval,
             grace: limits.presence_grace,
         };
-        let (bells, bells_out) = mpsc::channel(limits.bell_queue_max);
+        let (rings, rings_out) = mpsc::channel(limits.bell_queue_max);
         let (committed, committed_out) = mpsc::channel(limits.after_commit_queue_max);
         let started = Instant::now();
         let bell_bytes_max = limits.bell_bytes_max.min(backplane.bell_bytes_max());
@@ -113,6 +118,7 @@ impl Inner {
             admission: Arc::new(Admission::new(&limits)),
             rates: Rates::new(&limits),
             receipts: Receipts::default(),
+            session_reads: Semaphore::new(limits.session_reads_max.max(1)),
             store,
             identity,
             backplane,
@@ -126,7 +132,8 @@ impl Inner {
             addresses,
             formats: Formats::default(),
             active: DashMap::new(),
-            bells,
+            rings,
+            echo: Echo::default(),
             committed,
             presence_moved: Notify::new(),
             reconcile_now: Notify::new(),
@@ -141,7 +148,7 @@ impl Inner {
         });
         let (store, backplane) = (inner.store.name(), inner.backplane.name());
         tracing::info!(%node, store, backplane, "a node starts");
-        inner.spawn_loop(bells::publish(inner.clone(), bells_out));
+        inner.spawn_loop(bells::publish(inner.clone(), rings_out));
         inner.spawn_loop(bells::hear(inner.clone()));
         inner.spawn_loop(bells::keep_interest(inner.clone()));
         inner.spawn_loop(bells::after_commit(inner.clone(), committed_out));
@@ -246,6 +253,18 @@ impl Inner {
         Ok(())
     }
 
+    pub(crate) fn degraded(&self) -> Option<&'static str> {
+        if !self.backplane.has_others() {
+            None
+        } else if !self.backplane.is_alive() {
+            Some("the backplane is gone: what other nodes do is seen a few seconds later")
+        } else if self.echo.is_missing(self.limits.reconcile_interval) {
+            Some("the backplane is deaf: what other nodes do is seen a few seconds later")
+        } else {
+            None
+        }
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         Counts {
             connections: self.admission.connections(),
@@ -264,43 +283,7 @@ impl Inner {
         }
     }
 
-    // ---- bells -------------------------------------------------------------------------------------------------
-
-    /// Rings without waiting; what finds no room is dropped and counted, and reconcile heals it.
-    pub(crate) fn ring(&self, topic: Topic, bell: Option<Bytes>) {
-        let Some(bell) = bell else { return };
-        if self.bells.try_send((topic, bell)).is_err() {
-            metrics::counter!("chat_bells_dropped_total").increment(1);
-        }
-    }
-
-    pub(crate) fn bell_of(&self, conversation: ConversationId, events: &[Event]) -> Option<Bytes> {
-        self.bell_codec.seal_events(conversation, self.epoch(), events)
-    }
-
-    fn ring_bell(&self, topic: Topic, bell: &Bell) {
-        let sealed = self.bell_codec.seal(bell);
-        if sealed.is_none() {
-            metrics::counter!("chat_bells_dropped_total").increment(1);
-        }
-        self.ring(topic, sealed);
-    }
-
-    pub(crate) fn ring_user(&self, user: &UserId) {
-        let topic = bell::topic_of_user(user, self.limits.topics);
-        self.ring_bell(topic, &Bell::UserChanged { user: user.clone() });
-    }
-
-    pub(crate) fn ring_signals(&self, conversation: ConversationId, signals: &[Signal]) {
-        let topic = bell::topic_of_conversation(&conversation, self.limits.topics);
-        for sealed in self.bell_codec.seal_signals(signals) {
-            self.ring(topic, Some(sealed));
-        }
-    }
-
-    pub(crate) fn ring_session(&self, session: SessionId, attempt: u64) {
-        self.ring_bell(Topic::Nodes, &Bell::Session { session, attempt });
-    }
+    // ---- news and ends -----------------------------------------------------------------------------------------
 
     /// Ends a user's sessions everywhere: rung now, and again with every reconcile for two lives of a lease.
     pub(crate) fn revoke(&self, user: &UserId) {
@@ -324,31 +307,6 @@ impl Inner {
         for (user, at) in &*revoked {
             self.ring_revoked(user, at.elapsed());
         }
-    }
-
-    fn ring_revoked(&self, user: &UserId, ago: Duration) {
-        let topic = bell::topic_of_user(user, self.limits.topics);
-        let ago_ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
-        let user = user.clone();
-        self.ring_bell(topic, &Bell::Revoked { user, ago_ms });
-    }
-
-    /// A bell that only says "look": its position is beyond what any node has delivered.
-    pub(crate) fn ring_look(&self, conversation: ConversationId) {
-        use chat_protocol::id::{NUMBER_MAX, Position, Seq, Tag};
-        let topic = bell::topic_of_conversation(&conversation, self.limits.topics);
-        let position = Position {
-            seq: Seq(NUMBER_MAX),
-            tag: Tag::ZERO,
-        };
-        self.ring_bell(
-            topic,
-            &Bell::Head {
-                conversation,
-                epoch: self.epoch(),
-                position,
-            },
-        );
     }
 
     pub(crate) fn after_commit(&self, event: &Event) {

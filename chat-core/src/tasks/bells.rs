@@ -10,8 +10,9 @@ use crate::presence;
 use bytes::Bytes;
 use chat_protocol::code::CloseCode;
 use chat_protocol::event::Event;
-use chat_protocol::id::{ConversationId, NodeId};
+use chat_protocol::id::{ConversationId, NodeId, Position};
 use chat_protocol::signal::{DisplaySignal, Signal, SignalKey};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -20,23 +21,49 @@ use tokio::time::{Instant, sleep};
 /// Bells that are rung in one call.
 const AT_ONCE: usize = 256;
 
+/// Something to ring.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Ring {
+    /// A bell, as it travels.
+    Sealed(Topic, Bytes),
+    /// Where a log ends now. Sealed when it is its turn: of several that wait, the last says it all.
+    Head(ConversationId, Position),
+}
+
 /// Rings what this node has to say, in order: all that came while the last call was under way goes with the next.
-pub(crate) async fn publish(inner: Arc<Inner>, mut bells: mpsc::Receiver<(Topic, Bytes)>) {
+pub(crate) async fn publish(inner: Arc<Inner>, mut rings: mpsc::Receiver<Ring>) {
     let mut waiting = Vec::new();
-    while bells.recv_many(&mut waiting, AT_ONCE).await > 0 {
-        if let Err(error) = inner.backplane.publish(&waiting).await {
-            let count = waiting.len();
+    while rings.recv_many(&mut waiting, AT_ONCE).await > 0 {
+        without_older_heads(&mut waiting);
+        let sealed = waiting.drain(..).filter_map(|ring| match ring {
+            Ring::Sealed(topic, bell) => Some((topic, bell)),
+            Ring::Head(conversation, position) => inner.head_bell(conversation, position),
+        });
+        let bells: Vec<_> = sealed.collect();
+        if let Err(error) = inner.backplane.publish(&bells).await {
+            let count = bells.len();
             metrics::counter!("chat_bells_failed_total").increment(count as u64);
             tracing::debug!(%error, count, "bells were lost; reconcile heals it");
         }
-        waiting.clear();
     }
+}
+
+/// Of several heads of one log only the last, in its place.
+fn without_older_heads(waiting: &mut Vec<Ring>) {
+    let mut seen = BTreeSet::new();
+    waiting.reverse();
+    waiting.retain(|ring| match ring {
+        Ring::Sealed(..) => true,
+        Ring::Head(conversation, _) => seen.insert(*conversation),
+    });
+    waiting.reverse();
 }
 
 /// Hears the other nodes.
 pub(crate) async fn hear(inner: Arc<Inner>) {
     loop {
         match inner.backplane.recv().await {
+            Rung::Bell(bytes) if inner.bell_codec.is_own(&bytes) => inner.echo.heard(),
             Rung::Bell(bytes) => {
                 if let Some((node, bell)) = inner.bell_codec.open(&bytes) {
                     heard(&inner, node, bell);
@@ -69,8 +96,11 @@ fn heard(inner: &Arc<Inner>, node: NodeId, bell: Bell) {
                 heard_of(inner, conversation, conversation::Input::Heard(events));
             }
         }
-        Bell::Head { conversation, .. } => {
-            if inner.hub.has_listeners(conversation) {
+        Bell::Head {
+            conversation, position, ..
+        } => {
+            let receivers = inner.hub.receivers(conversation);
+            if receivers.is_some_and(|(_, delivered)| delivered != Some(position)) {
                 heard_of(inner, conversation, conversation::Input::Look);
             }
         }
@@ -104,7 +134,7 @@ fn heard(inner: &Arc<Inner>, node: NodeId, bell: Bell) {
         Bell::Presence(bell) => {
             inner.presence(presence::Input::Bell(node, bell));
         }
-        Bell::Unknown => {}
+        Bell::Probe | Bell::Unknown => {}
     }
 }
 
@@ -119,8 +149,10 @@ pub(crate) async fn keep_interest(inner: Arc<Inner>) {
             match inner.backplane.listen(*topic).await {
                 Ok(()) => inner.hub.interest.told(*topic),
                 Err(error) => {
+                    // The others would wait as long, one after the other.
                     failed = true;
                     tracing::debug!(%error, %topic, "cannot listen; reconcile heals what is missed");
+                    break;
                 }
             }
         }
@@ -190,5 +222,26 @@ pub(crate) async fn signal_receipts(inner: Arc<Inner>) {
             }
         }
         sleep(inner.limits.receipt_interval).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chat_protocol::id::{Seq, Tag};
+
+    #[test]
+    fn of_several_heads_of_a_log_only_the_last_is_rung() {
+        let head = |log: u8, seq| {
+            let tag = Tag(seq);
+            Ring::Head(
+                ConversationId::from_parts(1, [log; 10]),
+                Position { seq: Seq(seq), tag },
+            )
+        };
+        let bell = |word: &'static str| Ring::Sealed(Topic::Nodes, word.into());
+        let mut waiting = vec![head(1, 1), bell("a"), head(2, 7), head(1, 2), bell("b"), head(1, 3)];
+        without_older_heads(&mut waiting);
+        assert_eq!(waiting, [bell("a"), head(2, 7), bell("b"), head(1, 3)]);
     }
 }

@@ -4,7 +4,6 @@
 //! transactions are. So it compares every stretch with what it has delivered, reads what is missing from the store
 //! and delivers that first; a bell is only a reason to look. It ends when it has been idle for a while.
 
-use crate::bell;
 use crate::conversation::{chain, was_written_after};
 use crate::delivery::Delivery;
 use crate::engine::Inner;
@@ -206,8 +205,7 @@ impl Task {
     /// Tells the other nodes, the users concerned, and the host.
     fn ring(&self, events: &[Event]) {
         let inner = &self.inner;
-        let topic = bell::topic_of_conversation(&self.conversation, inner.limits.topics);
-        inner.ring(topic, inner.bell_of(self.conversation, events));
+        inner.ring_events(self.conversation, events);
         for user in concerned(events) {
             inner.ring_user(&user);
         }

@@ -7,7 +7,7 @@
 use crate::conversation::{PageRoom, Visible};
 use crate::engine::Inner;
 use crate::session::{PageEnd, Session, Work};
-use crate::store::{LogPage, LogQuery, LogRead, Membership, Memberships, StoreError};
+use crate::store::{LogPage, LogQuery, LogRead, Membership, Memberships, Read, StoreError};
 use chat_protocol::code::ResetReason;
 use chat_protocol::conversation::InboxEntry;
 use chat_protocol::frame::{InboxPush, LogItem, Page, Reset, Resume, ServerFrame, Synced};
@@ -42,7 +42,7 @@ pub(crate) async fn run(inner: Arc<Inner>, session: Arc<Session>, resume: Resume
             Work::Memberships(since) => feed.memberships(since).await,
             Work::Recheck(conversation) => feed.recheck(conversation).await,
             Work::Watches(watches, users) => {
-                let sharing = until_answered(|| feed.inner.store.sharing(&feed.user, &users)).await;
+                let sharing = until_answered(|| feed.in_turn(feed.inner.store.sharing(&feed.user, &users))).await;
                 feed.session.keep_watching(&feed.inner.hub, watches, &sharing);
             }
             Work::CatchUp(conversation, at) => {
@@ -262,7 +262,7 @@ impl Feed {
             limit: self.inner.limits.page_events_max,
             bytes: self.inner.limits.page_bytes_max,
         };
-        match self.inner.read_at(self.epoch, self.inner.store.log(query)).await {
+        match self.read(self.inner.store.log(query)).await {
             Ok(LogRead::Page(page)) if page.after != at.tag => self.reset(conversation, ResetReason::Epoch).await,
             Ok(LogRead::Page(page)) => self.take(conversation, at, page).await,
             Ok(LogRead::Ahead) => self.reset(conversation, ResetReason::Ahead).await,
@@ -353,12 +353,22 @@ impl Feed {
 
     async fn memberships_of(&self, changed_after: Option<Revision>) -> Memberships {
         let ask = || self.inner.store.memberships(&self.user, changed_after);
-        until_answered(|| self.inner.read_at(self.epoch, ask())).await
+        until_answered(|| self.read(ask())).await
     }
 
     async fn entries_of(&self, conversations: &[ConversationId]) -> Vec<InboxEntry> {
         let ask = || self.inner.store.entries(&self.user, conversations);
-        until_answered(|| self.inner.read_at(self.epoch, ask())).await
+        until_answered(|| self.read(ask())).await
+    }
+
+    async fn read<T>(&self, asked: impl Future<Output = Result<Read<T>, StoreError>>) -> Result<T, StoreError> {
+        self.in_turn(self.inner.read_at(self.epoch, asked)).await
+    }
+
+    /// Asks the store when a place is free: whoever came first is first, and has one page before it waits again.
+    async fn in_turn<T>(&self, asked: impl Future<Output = T>) -> T {
+        let _turn = self.inner.session_reads.acquire().await;
+        asked.await
     }
 }
 

@@ -1,5 +1,6 @@
 //! What heals every lost bell: every few seconds the store is asked what changed, and the lease is renewed.
 
+use crate::backplane::Topic;
 use crate::engine::Inner;
 use crate::presence;
 use crate::store::{Horizon, StoreError};
@@ -21,7 +22,7 @@ const EARLY: Duration = Duration::from_millis(100);
 pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
     // Conversations whose task had too much to do to be asked.
     let mut unasked = BTreeSet::new();
-    let (mut epoch, mut alive) = (inner.epoch(), true);
+    let (mut epoch, mut degraded) = (inner.epoch(), None);
     loop {
         tokio::select! {
             biased;
@@ -31,7 +32,7 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
         inner.rates.sweep();
         inner.admission.sweep();
         shrink(&inner);
-        watch_backplane(&inner, &mut alive);
+        watch_backplane(&inner, &mut degraded);
         inner.ring_revoked_again();
         if is_planted(Bug::NoReconcile) {
             continue;
@@ -100,14 +101,27 @@ async fn begin_anew(inner: &Inner, unasked: &mut BTreeSet<ConversationId>) -> Re
     Ok(changes.horizon)
 }
 
-/// Says when the backplane goes and comes back; a node serves without it.
-fn watch_backplane(inner: &Inner, alive: &mut bool) {
+/// Says when the backplane goes or falls deaf and when it is back, and listens again; a node serves without it.
+fn watch_backplane(inner: &Inner, was: &mut Option<&'static str>) {
     let is_alive = inner.backplane.is_alive();
+    let degraded = inner.degraded();
     metrics::gauge!("chat_backplane_alive").set(if is_alive { 1.0 } else { 0.0 });
-    match (std::mem::replace(alive, is_alive), is_alive) {
-        (true, false) => tracing::warn!("the backplane is gone: what other nodes do is seen a few seconds later"),
-        (false, true) => tracing::info!("the backplane is back"),
-        (true, true) | (false, false) => {}
+    metrics::gauge!("chat_degraded").set(if degraded.is_some() { 1.0 } else { 0.0 });
+    match (std::mem::replace(was, degraded), degraded) {
+        (was, Some(why)) if was != degraded => tracing::warn!("{why}"),
+        (Some(_), None) => {
+            tracing::info!("the backplane is back");
+            // A broker that forgot one topic forgot more.
+            inner.hub.interest.tell_again(|_| true);
+        }
+        _ => {}
+    }
+    if degraded.is_some() && is_alive {
+        inner.hub.interest.tell_again(|topic| topic == Topic::Nodes);
+    }
+    if inner.backplane.has_others() {
+        inner.echo.rung();
+        inner.ring_probe();
     }
 }
 

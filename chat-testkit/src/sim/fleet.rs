@@ -65,9 +65,11 @@ impl Fleet {
             running: Mutex::new(None),
             starting: AtomicBool::new(false),
         });
+        let hub = Hub::new(random.bits());
+        hub.set_carries_events(random.chance(0.75));
         Self {
             nodes: nodes.collect(),
-            hub: Hub::new(random.bits()),
+            hub,
             hooks: SlowHooks::new(random.fork()),
             store,
             limits: plan.limits.clone(),

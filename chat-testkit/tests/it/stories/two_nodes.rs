@@ -9,7 +9,9 @@ use chat_core::id::ConversationId;
 use chat_core::signal::Signal;
 use chat_core::{Builder, Limits};
 use chat_store_memory::MemoryStore;
-use chat_testkit::backplane::{Faults, Hub};
+use chat_testkit::FailingStore;
+use chat_testkit::backplane::{Faults, Hub, InProcessBackplane};
+use chat_testkit::failing_store::Call;
 use chat_testkit::transport::Dial;
 use chat_testkit::wire::{Wire, events};
 use std::sync::Arc;
@@ -21,12 +23,16 @@ pub async fn two_nodes(hub: &Hub) -> [House; 2] {
 }
 
 pub async fn two_nodes_with(hub: &Hub, change: impl Fn(usize, Builder) -> Builder) -> [House; 2] {
+    two_nodes_at([hub.node(), hub.node()], change).await
+}
+
+async fn two_nodes_at(bells: [InProcessBackplane; 2], change: impl Fn(usize, Builder) -> Builder) -> [House; 2] {
     // The store's clock decides over leases: here it goes with the runtime's.
     let store = MemoryStore::builder().with_clock(Arc::new(RuntimeClock::new())).build();
     let node = |node: usize| {
-        let (store, change) = (store.clone(), &change);
+        let (store, change, bell) = (store.clone(), &change, bells[node].clone());
         House::with(move |builder| {
-            let builder = builder.store(store).backplane(hub.node()).seed(node as u64 + 1);
+            let builder = builder.store(store).backplane(bell).seed(node as u64 + 1);
             change(node, builder)
         })
     };
@@ -203,5 +209,96 @@ async fn a_backplane_of_short_bells_carries_everything_in_its_way() {
         assert!(houses[1].engine.presence(&last).online);
         let tally = hub.tally();
         assert!(tally.refused == 0 && tally.longest <= 1_024, "{tally:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backplane_that_is_not_meant_for_events_says_where_logs_end() {
+    let hub = Hub::new(1);
+    hub.set_carries_events(false);
+    let houses = two_nodes(&hub).await;
+    let (ana, mut ben, group) = ana_and_ben(&houses).await;
+    sleep(Duration::from_secs(7)).await;
+    ben.drain().await;
+    let before = hub.tally();
+    houses[0].fill(group, 100).await;
+    assert_eq!(events(&ben.drain_for(Duration::from_millis(200)).await).len(), 100);
+    let after = hub.tally();
+    assert!(after.longest < 1_024, "no event was rung: {after:?}");
+    assert!(after.published > before.published, "{after:?}");
+    drop(ana);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_cut_off_or_deaf_says_that_it_is_degraded_and_stays_ready() {
+    let hub = Hub::new(1);
+    let bells = [hub.node(), hub.node()];
+    let houses = two_nodes_at(bells.clone(), |_, builder| builder).await;
+    let [first, second] = houses.each_ref().map(|house| &house.engine);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((first.degraded(), second.degraded()), (None, None));
+    bells[0].cut();
+    assert!(first.degraded().is_some_and(|why| why.contains("gone")));
+    bells[0].restore();
+    bells[1].mute(true);
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(first.degraded(), None);
+    assert!(second.degraded().is_some_and(|why| why.contains("deaf")));
+    assert_eq!((first.ready(), second.ready()), (Ok(()), Ok(())));
+    bells[1].mute(false);
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(second.degraded(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_forgets_who_listens_is_told_again() {
+    let hub = Hub::new(1);
+    let bells = [hub.node(), hub.node()];
+    let houses = two_nodes_at(bells.clone(), |_, builder| builder).await;
+    let (mut ana, mut ben, group) = ana_and_ben(&houses).await;
+    sleep(Duration::from_secs(7)).await;
+    bells[1].forget();
+    sleep(Duration::from_secs(25)).await;
+    ben.drain().await;
+    say(&mut ana, group, "heard at once").await;
+    let heard = timeout(Duration::from_millis(200), ben.event()).await.unwrap();
+    assert_eq!(told(&heard), "new heard at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_alone_is_never_degraded() {
+    let house = House::open().await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(house.engine.degraded(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_come_back_all_at_once_read_in_turn_and_keep_nobody_from_writing() {
+    let store = FailingStore::new(Arc::new(MemoryStore::new()), 1);
+    let faults = store.faults();
+    let house = House::with(|builder| builder.store(store)).await;
+    let names: Vec<String> = (0..30).map(|number| format!("guest{number}")).collect();
+    let mut ana = house.guest("ana").await;
+    let group = group(&mut ana, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut memories = Vec::new();
+    for name in &names {
+        memories.push(house.guest(name).await.leave());
+    }
+    house.fill(group, 250).await;
+    faults.hold(Some(Call::Log));
+    let mut coming = tokio::task::JoinSet::new();
+    for memory in memories {
+        let connector = house.connector.clone();
+        coming.spawn(async move { Wire::come_back(&connector, memory).await });
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(faults.waiting(), Limits::default().session_reads_max);
+    say(&mut ana, group, "meanwhile").await;
+    faults.hold(None);
+    for (_, frames) in coming.join_all().await {
+        assert_eq!(
+            told_all(events(&frames)).last().map(String::as_str),
+            Some("new meanwhile")
+        );
     }
 }

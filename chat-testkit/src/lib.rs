@@ -5,8 +5,8 @@
 //! * doors in this process: [`transport`], and those that go wrong as they are told, [`backplane`], [`failing_store`]
 //! * a client that says exactly what it is told: [`wire`]
 //! * everything together, by seed: `sim` (feature `sim`)
-//! * a real PostgreSQL that a test may kill: `postgres` (feature `postgres`, Unix)
 //! * a TCP link that breaks as it is told: `link` (feature `link`)
+//! * real servers that a test may kill: `postgres`, `redis`, `nats` (features of these names, Unix)
 //! * chance and time that a test decides: [`random`], [`clock`]
 #![forbid(unsafe_code)]
 
@@ -14,11 +14,19 @@ pub mod backplane;
 pub mod clock;
 pub mod contract;
 pub mod failing_store;
+#[cfg(all(any(feature = "postgres", feature = "redis", feature = "nats"), unix))]
+mod home;
 #[cfg(feature = "link")]
 pub mod link;
+#[cfg(all(feature = "nats", unix))]
+pub mod nats;
 #[cfg(all(feature = "postgres", unix))]
 pub mod postgres;
 pub mod random;
+#[cfg(all(feature = "redis", unix))]
+pub mod redis;
+#[cfg(all(any(feature = "redis", feature = "nats"), unix))]
+pub mod server;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod transport;

@@ -5,39 +5,26 @@
 //! are looked for); nothing is ever downloaded here. All calls block: in asynchronous code they belong into
 //! `spawn_blocking`, or between two steps of a test that may wait.
 //!
-//! Copies of a cluster, as a streaming standby or as a file, are in `copies`; who ends the server when the process that
-//! started it was killed, in `guard`.
+//! Copies of a cluster, as a streaming standby or as a file, are in `copies`; who starts, watches and ends the process, in
+//! the module `home`.
 
 mod copies;
-mod guard;
-mod processes;
 mod programs;
 
+use crate::home::{Home, Launch, NotStarted, end_child, processes, random_password};
 use std::fmt;
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
-use std::net::{Ipv4Addr, TcpListener};
+use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use guard::Guard;
 use nix::sys::signal::Signal;
 use programs::Programs;
-use tempfile::TempDir;
 
-pub use processes::cluster_cpu;
-
-/// Starting includes recovery after a kill, which takes as long as there is log to replay.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
-/// How long the server may take to end before it is killed.
-const ENDS_WITHIN: Duration = Duration::from_secs(30);
-/// How often another port is tried when somebody else was faster.
-const PORTS_TRIED: usize = 20;
-const PAUSE: Duration = Duration::from_millis(10);
+pub use crate::home::processes::cluster_cpu;
 
 /// Settings under every server; what a test gives comes after them and wins. Durability is left at its defaults.
 const SETTINGS: [(&str, &str); 4] = [
@@ -123,9 +110,7 @@ pub struct PrivatePostgres {
     settings: Vec<(String, String)>,
     /// The postmaster, while it runs.
     server: Mutex<Option<Child>>,
-    // In the order of their end: first the directory, then the guard, which then has nothing left to do.
-    home: TempDir,
-    _guard: Guard,
+    home: Home,
 }
 
 impl PrivatePostgres {
@@ -142,7 +127,7 @@ impl PrivatePostgres {
     /// # Errors
     /// Those of [`start`](Self::start); a setting that PostgreSQL does not know is one.
     pub fn start_with(settings: Vec<(String, String)>) -> Result<Self, PostgresError> {
-        let mut postgres = Self::empty(Programs::find()?, random_password()?, settings)?;
+        let mut postgres = Self::empty(Programs::find()?, new_password()?, settings)?;
         postgres.make_cluster()?;
         postgres.start_on_a_free_port()?;
         Ok(postgres)
@@ -242,14 +227,7 @@ impl PrivatePostgres {
         if server.is_some() {
             return Err(PostgresError::Running);
         }
-        let end = Instant::now() + ANSWERS_WITHIN;
-        loop {
-            match self.launch() {
-                // A connection of somebody's may have been given the port meanwhile; it will pass.
-                Err(error) if error.is_about_the_port() && Instant::now() < end => thread::sleep(10 * PAUSE),
-                launched => break *server = Some(launched?),
-            }
-        }
+        *server = Some(self.home.start_again(self, self.port)?);
         Ok(())
     }
 
@@ -286,14 +264,9 @@ impl PrivatePostgres {
 
     /// A home without a cluster, and its guard.
     fn empty(programs: Programs, password: String, settings: Vec<(String, String)>) -> Result<Self, PostgresError> {
-        let home = tempfile::Builder::new()
-            .prefix("private-postgres-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(real_temporary_directory()?)
-            .map_err(system("no temporary directory"))?;
+        let home = Home::new("private-postgres-", "data/postmaster.pid").map_err(system("no temporary directory"))?;
         programs.give(home.path())?;
         Ok(Self {
-            _guard: Guard::over(home.path())?,
             programs,
             port: 0,
             password,
@@ -323,60 +296,10 @@ impl PrivatePostgres {
     }
 
     fn start_on_a_free_port(&mut self) -> Result<(), PostgresError> {
-        for _ in 1..PORTS_TRIED {
-            self.port = free_port().map_err(system("no free loopback port"))?;
-            match self.launch() {
-                Err(error) if error.is_about_the_port() => {}
-                launched => {
-                    *self.server() = Some(launched?);
-                    return Ok(());
-                }
-            }
-        }
-        *self.server() = Some(self.launch()?);
+        let (port, child) = self.home.start(self)?;
+        self.port = port;
+        *self.server() = Some(child);
         Ok(())
-    }
-
-    /// Starts the postmaster and waits until it takes connections.
-    fn launch(&self) -> Result<Child, PostgresError> {
-        let log = self.home.path().join("log");
-        let open = File::options().create(true).append(true).open(&log);
-        let file = open.map_err(system("the server's log"))?;
-        let old = file.metadata().map_err(system("the server's log"))?.len();
-        let mut command = self.programs.as_server("postgres");
-        command.arg("-D").arg(self.data());
-        command.args(["-c", &format!("port={}", self.port)]);
-        let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        for (name, value) in settings.iter().chain(&self.settings) {
-            command.args(["-c", &format!("{name}={value}")]);
-        }
-        command.current_dir(self.home.path()).stdin(Stdio::null());
-        command
-            .stdout(file.try_clone().map_err(system("the server's log"))?)
-            .stderr(file);
-        let mut child = command.spawn().map_err(system("`postgres` does not start"))?;
-        let end = Instant::now() + ANSWERS_WITHIN;
-        let reason = loop {
-            match child.try_wait() {
-                Ok(None) if self.is_ready(child.id()) => return Ok(child),
-                Ok(None) if Instant::now() < end => thread::sleep(PAUSE),
-                Ok(None) => break format!("no answer within {} s", ANSWERS_WITHIN.as_secs()),
-                Ok(Some(status)) => break format!("it ended with {status}"),
-                Err(error) => break error.to_string(),
-            }
-        };
-        end_child(child, Signal::SIGQUIT);
-        Err(PostgresError::DoesNotStart {
-            reason,
-            log: last_lines(&log, old),
-        })
-    }
-
-    /// What `pg_ctl` waits for: the last line of the lock file, if it is of this postmaster and not of one before it.
-    fn is_ready(&self, pid: u32) -> bool {
-        let lock = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
-        let mut lines = lock.lines().map(str::trim);
-        lines.next() == Some(pid.to_string().as_str()) && lines.next_back() == Some("ready")
     }
 
     fn end(&self, signal: Signal) -> Result<(), PostgresError> {
@@ -412,6 +335,26 @@ impl PrivatePostgres {
     }
 }
 
+impl Launch for PrivatePostgres {
+    fn command(&self, port: u16) -> io::Result<Command> {
+        let mut command = self.programs.as_server("postgres");
+        command.arg("-D").arg(self.data());
+        command.args(["-c", &format!("port={port}")]);
+        let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        for (name, value) in settings.iter().chain(&self.settings) {
+            command.args(["-c", &format!("{name}={value}")]);
+        }
+        Ok(command)
+    }
+
+    /// What `pg_ctl` waits for: the last line of the lock file, if it is of this postmaster and not of one before it.
+    fn is_ready(&self, pid: u32, _log: &str) -> bool {
+        let lock = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
+        let mut lines = lock.lines().map(str::trim);
+        lines.next() == Some(pid.to_string().as_str()) && lines.next_back() == Some("ready")
+    }
+}
+
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         if let Some(child) = self.server().take() {
@@ -429,9 +372,9 @@ impl fmt::Debug for PrivatePostgres {
     }
 }
 
-impl PostgresError {
-    fn is_about_the_port(&self) -> bool {
-        matches!(self, Self::DoesNotStart { log, .. } if log.contains("Address already in use"))
+impl From<NotStarted> for PostgresError {
+    fn from(NotStarted { reason, log }: NotStarted) -> Self {
+        Self::DoesNotStart { reason, log }
     }
 }
 
@@ -448,61 +391,8 @@ pub fn shared_postgres_url() -> String {
     })
 }
 
-/// Sends a signal to exactly this process and waits for its end; after a bound it is killed.
-fn end_child(mut child: Child, signal: Signal) {
-    let _ = processes::send(child.id(), signal);
-    // A frozen process hears nothing but this and SIGKILL.
-    let _ = processes::thaw(child.id());
-    let end = Instant::now() + ENDS_WITHIN;
-    while matches!(child.try_wait(), Ok(None)) {
-        if Instant::now() >= end {
-            let _ = child.kill();
-        }
-        thread::sleep(PAUSE);
-    }
-}
-
-/// A free port below those that the system gives to connections by itself. One of those could be taken by a connection
-/// while the server is stopped; and a client that tries such a port again and again may in the end reach itself.
-fn free_port() -> io::Result<u16> {
-    let mut last = None;
-    for _ in 0..PORTS_TRIED {
-        let [high, low, ..] = random_bytes()?;
-        let port = 20_000 + u16::from_be_bytes([high, low]) % 12_000;
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(_) => return Ok(port),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
-}
-
-fn random_password() -> Result<String, PostgresError> {
-    let bytes = random_bytes().map_err(system("no random numbers"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn random_bytes() -> io::Result<[u8; 16]> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Without symbolic links, so that the guard can compare it with what the system says of a process.
-fn real_temporary_directory() -> Result<PathBuf, PostgresError> {
-    let directory = std::env::temp_dir();
-    let real = directory.canonicalize();
-    real.map_err(system(&format!("the temporary directory {}", directory.display())))
-}
-
-/// The end of what was written to a log since it was `old` bytes long.
-fn last_lines(log: &Path, old: u64) -> String {
-    const LINES: usize = 20;
-    let bytes = fs::read(log).unwrap_or_default();
-    let new = bytes.get(usize::try_from(old).unwrap_or(0)..).unwrap_or_default();
-    let text = String::from_utf8_lossy(new);
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
+fn new_password() -> Result<String, PostgresError> {
+    random_password().map_err(system("no random numbers"))
 }
 
 fn system(doing: &str) -> impl FnOnce(io::Error) -> PostgresError {

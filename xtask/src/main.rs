@@ -12,7 +12,7 @@ mod child;
 #[cfg(test)]
 mod docs;
 mod postgres;
-mod proxies;
+mod programs;
 mod report;
 mod sim;
 mod test;

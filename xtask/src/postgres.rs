@@ -10,13 +10,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::child::{self, Running};
+use crate::programs;
 use crate::report::{Outcome, Stop};
 use crate::workspace::Workspace;
 
 /// What `private-postgres` ends with when programs are missing.
 const MISSING: i32 = 3;
-/// How long Debian's servers may take.
-const FETCH_AT_MOST: Duration = Duration::from_secs(300);
 /// How long `pg_test_fsync` is listened to: five ways of a second each.
 const FSYNC_AT_MOST: Duration = Duration::from_secs(60);
 
@@ -119,29 +118,11 @@ fn read(reader: PipeReader, said: &mut Vec<String>) -> io::Result<Option<Vec<(St
 
 /// Installs Debian's package, without a cluster of the machine's own; `missing` is the sentence when that cannot be.
 fn install(missing: &str) -> Outcome {
-    if !may_install() {
+    if !programs::may_install() {
         return Err(Stop::failed(format!("{missing}; or run with --embedded")));
     }
     make_no_cluster()?;
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.args(arguments);
-        command
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .env("UCF_FORCE_CONFFOLD", "1");
-        child::run(&mut command, Some(FETCH_AT_MOST))
-    };
-    let install = ["install", "--yes", "--no-install-recommends", "postgresql"];
-    // The list of packages may be older than the packages, or not be there at all.
-    apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)))
-}
-
-fn may_install() -> bool {
-    #[cfg(unix)]
-    let is_root = nix::unistd::geteuid().is_root();
-    #[cfg(not(unix))]
-    let is_root = false;
-    is_root && child::succeeds(Command::new("apt-get").arg("--version"))
+    programs::install("postgresql")
 }
 
 /// Debian's package makes and starts a cluster of the machine's own unless this file says otherwise. Where it exists, its

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::child;
 use crate::postgres::Postgres;
-use crate::proxies::Proxies;
+use crate::programs::Programs;
 use crate::report::{Kind, Outcome, Report};
 use crate::sim;
 use crate::workspace::{Workspace, array, text};
@@ -54,17 +54,17 @@ fn own_tests(workspace: &Workspace, options: &Options, report: &mut Report) {
     }
     // One for all tests of the run; it ends with this function.
     let mut shared = None;
-    let mut proxies = None;
+    let mut programs = None;
     if options.embedded {
         report.not_run("PostgreSQL", "left out by --embedded");
-        report.not_run("nginx and Caddy", "left out by --embedded");
+        report.not_run("nginx, Caddy, Redis, NATS", "left out by --embedded");
     } else {
         let postgres = report.part("PostgreSQL", Kind::Run, || {
             shared = Some(Postgres::start(workspace, "debug")?);
             Ok(())
         });
-        let found = report.part("nginx and Caddy", Kind::Run, || {
-            proxies = Some(Proxies::find(workspace)?);
+        let found = report.part("nginx, Caddy, Redis, NATS", Kind::Run, || {
+            programs = Some(Programs::find(workspace)?);
             Ok(())
         });
         if !(postgres && found) {
@@ -76,8 +76,8 @@ fn own_tests(workspace: &Workspace, options: &Options, report: &mut Report) {
         if let Some(postgres) = &shared {
             postgres.tell(&mut command);
         }
-        if let Some(proxies) = &proxies {
-            proxies.tell(&mut command);
+        if let Some(programs) = &programs {
+            programs.tell(&mut command);
         }
         if options.long {
             command.env("CHAT_LONG", "1");

@@ -19,7 +19,7 @@ impl PrivatePostgres {
     /// When this server does not answer, or the standby does not start.
     pub fn base_backup(&self) -> Result<PrivatePostgres, PostgresError> {
         let mut standby = Self::empty(self.programs.clone(), self.password.clone(), self.settings.clone())?;
-        let slot = format!("standby_{}", super::random_password()?);
+        let slot = format!("standby_{}", super::new_password()?);
         let mut copy = self.programs.as_server("pg_basebackup");
         self.connect(&mut copy);
         copy.arg("--pgdata")

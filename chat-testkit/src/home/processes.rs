@@ -1,5 +1,5 @@
-//! The processes of a server: the postmaster and its children, one for each connection and each kind of work, as Linux
-//! tells of them in `/proc`.
+//! The processes of a server, as Linux tells of them in `/proc`. PostgreSQL's are a postmaster and its children, one for
+//! each connection and each kind of work; others are one process.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -40,27 +40,27 @@ pub fn cluster_cpu(postmaster: u32) -> io::Result<Duration> {
     Ok(sum)
 }
 
-/// Stops the postmaster, so that no more children come and none that ends is reaped and its id given away; then them.
-pub(super) fn freeze(postmaster: u32) -> io::Result<()> {
-    send(postmaster, Signal::SIGSTOP)?;
+/// Stops the parent, so that no more children come and none that ends is reaped and its id given away; then them.
+pub(crate) fn freeze(server: u32) -> io::Result<()> {
+    send(server, Signal::SIGSTOP)?;
     let end = Instant::now() + STANDS_STILL_WITHIN;
-    wait_until_still(postmaster, end)?;
-    for child in children(postmaster)? {
+    wait_until_still(server, end)?;
+    for child in children(server)? {
         send(child, Signal::SIGSTOP)?;
         wait_until_still(child, end)?;
     }
     Ok(())
 }
 
-/// The children first: the postmaster would otherwise see them stand.
-pub(super) fn thaw(postmaster: u32) -> io::Result<()> {
-    for child in children(postmaster)? {
+/// The children first: the parent would otherwise see them stand.
+pub(crate) fn thaw(server: u32) -> io::Result<()> {
+    for child in children(server)? {
         send(child, Signal::SIGCONT)?;
     }
-    send(postmaster, Signal::SIGCONT)
+    send(server, Signal::SIGCONT)
 }
 
-pub(super) fn send(pid: u32, signal: Signal) -> io::Result<()> {
+pub(crate) fn send(pid: u32, signal: Signal) -> io::Result<()> {
     Ok(kill(Pid::from_raw(pid.cast_signed()), signal)?)
 }
 

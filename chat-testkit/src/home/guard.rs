@@ -4,19 +4,21 @@
 //! has said that everything is in order, the shell then ends the server and removes its directory. It leads a process
 //! group of its own, so that what ends the owner's group does not end the guard.
 
-use super::{PostgresError, system};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// The server is the process in the cluster's lock file, if it still stands in the cluster's directory: the number alone
-/// might have gone to somebody else. Where there is no `/proc`, the server ends by itself when its lock file is gone.
+/// The server is the process in its own file, if it still stands in the home or a directory there: the number alone
+/// might have gone to somebody else. Where there is no `/proc`, PostgreSQL ends by itself when that file is gone.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 read -r word && exit 0
-pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
-runs() { [ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd" 2>/dev/null)" = "$1/data" ]; }
+pid=$(head -n 1 "$1/$2" 2>/dev/null)
+runs() {
+    [ -n "$pid" ] || return 1
+    case "$(readlink "/proc/$pid/cwd" 2>/dev/null)" in "$1" | "$1"/*) true ;; *) false ;; esac
+}
 if runs "$1"; then
     kill -QUIT "$pid"
     kill -CONT "$pid"
@@ -37,14 +39,16 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Watches over the server and the directory of this home.
-    pub fn over(home: &Path) -> Result<Self, PostgresError> {
+    /// Watches over this home and the server that writes its process id into a file there.
+    pub fn over(home: &Path, pid_file: &str) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", SCRIPT, "guard of a private PostgreSQL"]).arg(home);
+        shell
+            .args(["-c", SCRIPT, "guard of a private server"])
+            .arg(home)
+            .arg(pid_file);
         shell.current_dir("/").process_group(0);
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let shell = shell.spawn().map_err(system("`sh` does not start"))?;
-        Ok(Self { shell })
+        Ok(Self { shell: shell.spawn()? })
     }
 }
 

@@ -21,7 +21,7 @@ fn row(package: &str) -> Option<May> {
     Some(match package {
         "chat-protocol" | "xtask" => May::Only(&[]),
         "chat-core" | "chat-client" => May::Only(&["chat-protocol"]),
-        "chat-testkit" | "examples" | "benches" => May::Anything,
+        "chat-testkit" | "examples" | "benches" | "chaos" => May::Anything,
         edge if is_edge(edge) => May::Only(&["chat-core", "chat-protocol"]),
         _ => return None,
     })

@@ -1,0 +1,181 @@
+//! What a client did and saw, line by line; written by the clients' processes, read by the checker.
+//!
+//! A line is written whole before what it tells of goes on, so a process that is killed outright leaves everything that
+//! mattered, and at most half of a last line.
+
+use chat_client::protocol::id::{CommandId, ConversationId, MessageId, Position, Seq, UserId};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Milliseconds since 1970, by the one clock of this machine.
+    pub at: u64,
+    /// What.
+    #[serde(flatten)]
+    pub note: Note,
+}
+
+/// What happened at a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Note {
+    /// A process began.
+    Started {
+        /// Whether with the outbox that the one before left; the first begins with an empty one.
+        keeps_outbox: bool,
+        /// The commands that it found there.
+        outbox: Vec<CommandId>,
+    },
+    /// A durable command is about to be handed over.
+    Asked {
+        /// Where.
+        conversation: ConversationId,
+        /// Its id.
+        id: CommandId,
+        /// Whether it writes a message.
+        sends: bool,
+    },
+    /// It was answered as stored.
+    Stored {
+        /// Where.
+        conversation: ConversationId,
+        /// Its id.
+        id: CommandId,
+        /// The command that made the event: another one where the same was done before.
+        by: CommandId,
+        /// Its place.
+        position: Position,
+    },
+    /// It was refused for good.
+    Refused {
+        /// Where.
+        conversation: ConversationId,
+        /// Its id.
+        id: CommandId,
+        /// Why.
+        code: String,
+    },
+    /// The application was shown an event.
+    Event {
+        /// Where.
+        conversation: ConversationId,
+        /// Its place.
+        position: Position,
+        /// The command that made it.
+        id: CommandId,
+        /// The message that it is about, and the version that was shown.
+        message: Option<(MessageId, u64)>,
+    },
+    /// The application was told that there is nothing for it.
+    Skipped {
+        /// Where.
+        conversation: ConversationId,
+        /// From where on.
+        from: Seq,
+        /// Up to where.
+        to: Seq,
+    },
+    /// The application was shown an entry of its inbox.
+    Inbox {
+        /// Where.
+        conversation: ConversationId,
+        /// Up to where the entry is true.
+        head: Position,
+        /// Where the membership began.
+        joined: Seq,
+        /// The read mark.
+        read: Seq,
+        /// The delivered mark.
+        delivered: Seq,
+    },
+    /// The application was told to forget a conversation, or all.
+    Reset {
+        /// Which.
+        conversation: Option<ConversationId>,
+    },
+    /// A read mark was answered as set.
+    Marked {
+        /// Where.
+        conversation: ConversationId,
+        /// In the membership that began here.
+        joined: Seq,
+        /// How far.
+        read: Seq,
+    },
+    /// Connected, and everything missed has arrived.
+    Synced,
+    /// The connection is gone.
+    Disconnected,
+}
+
+/// The time of an entry that is made now.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A history that is being written.
+#[derive(Debug)]
+pub struct Writer(Mutex<File>);
+
+impl Writer {
+    /// Goes on with the history of a file, which is made when it is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::options().create(true).append(true).read(true).open(path)?;
+        // Whoever was killed may have left half a line.
+        let text = fs::read(path)?;
+        if text.last().is_some_and(|last| *last != b'\n') {
+            (&file).write_all(b"\n")?;
+        }
+        Ok(Self(Mutex::new(file)))
+    }
+
+    /// Writes a line.
+    ///
+    /// # Panics
+    /// When the disk takes nothing more: there is no proof without a history.
+    pub fn note(&self, note: Note) {
+        let mut line = serde_json::to_vec(&Entry { at: now_ms(), note }).expect("an entry is JSON");
+        line.push(b'\n');
+        let mut file = self.0.lock().expect("nothing panics under the lock that is caught");
+        file.write_all(&line).expect("a history can be written");
+    }
+}
+
+/// Where the history of a client is kept: named after its user and its device.
+pub fn path(folder: &Path, user: &UserId, device: usize) -> PathBuf {
+    folder.join(format!("{user}.{device}.history"))
+}
+
+/// Reads a history, without what a kill cut short.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(path: &Path) -> io::Result<impl Iterator<Item = Entry>> {
+    let lines = BufReader::new(File::open(path)?).lines().map_while(Result::ok);
+    Ok(lines.filter_map(|line| serde_json::from_str(&line).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_a_kill_cut_short_is_left_out_and_the_next_is_whole() {
+        let folder = std::env::temp_dir().join(format!("chaos-history-{}", std::process::id()));
+        fs::write(&folder, "{\"at\":1,\"is\":\"synced\"}\n{\"at\":2,\"is\":\"sy").expect("written");
+        Writer::open(&folder).expect("opened").note(Note::Disconnected);
+        let notes: Vec<Note> = read(&folder).expect("read").map(|entry| entry.note).collect();
+        fs::remove_file(&folder).expect("it is there");
+        assert_eq!(notes, [Note::Synced, Note::Disconnected]);
+    }
+}

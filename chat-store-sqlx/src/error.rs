@@ -45,6 +45,12 @@ pub enum OpenError {
     /// The schema is not there, or an older one.
     #[error("the schema is not up to date: call `migrate()`, or run `chat-server migrate`")]
     SchemaTooOld,
+    /// What was rung on the backplane was not heard there.
+    #[error(
+        "PostgreSQL took LISTEN and delivered nothing: a pooler in transaction mode swallows notifications. Give the \
+         backplane the server's own address, or set the pooler to session mode"
+    )]
+    Deaf,
     /// A migration failed; those before it were made.
     #[error("the schema could not be made: {0}")]
     Migrate(#[source] MigrateError),

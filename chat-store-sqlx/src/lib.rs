@@ -8,6 +8,7 @@
 //! * one read: `read.rs` puts pages together from `statements.rs`, within one snapshot
 //! * beside the log: marks, display data, leases and what changed since, in `keep.rs`
 //! * one database: `sqlite.rs`, `postgres.rs`; what they say differently: `database.rs`
+//! * bells between nodes, for hosts without a broker: `postgres/backplane.rs`
 //! * the schema: `migrations/` as SQL, `migrations.rs`
 //!
 //! Features: `sqlite` (with SQLite compiled in), `sqlite-unbundled` (the system's), `postgres`.
@@ -41,7 +42,7 @@ mod sqlite;
 
 pub use error::OpenError;
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresOptions, PostgresStore};
+pub use postgres::{PostgresBackplane, PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite-unbundled")]
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::AppendError;

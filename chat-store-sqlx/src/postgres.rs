@@ -1,9 +1,12 @@
 //! [`PostgresStore`]: one truth for many nodes.
 
+mod backplane;
 mod commit;
 mod held;
 mod messages;
 mod session;
+
+pub use backplane::PostgresBackplane;
 
 use crate::database::{Answer, POSTGRES, Statements};
 use crate::error::OpenError;
@@ -336,6 +339,14 @@ impl PostgresStore {
 
 /// Whether there is a server that lets us in; a pool would only say that it waited in vain.
 async fn knock(options: &PgConnectOptions) -> Result<(), OpenError> {
+    let connection = reach(options).await?;
+    // A goodbye that nobody hears harms nobody.
+    drop(tokio::time::timeout(CONNECT_TIMEOUT, connection.close()).await);
+    Ok(())
+}
+
+/// A connection, or where it was looked for and what came of it.
+async fn reach(options: &PgConnectOptions) -> Result<PgConnection, OpenError> {
     let unreachable = |error| OpenError::Unreachable {
         place: format!(
             "{}:{}, database {}, as {}",
@@ -346,17 +357,14 @@ async fn knock(options: &PgConnectOptions) -> Result<(), OpenError> {
         ),
         source: error,
     };
-    let connection = match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
-        Ok(connected) => connected.map_err(unreachable)?,
+    match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
+        Ok(connected) => connected.map_err(unreachable),
         Err(_) => {
             let waited = format!("it does not answer within {} s", CONNECT_TIMEOUT.as_secs());
             let error = std::io::Error::new(std::io::ErrorKind::TimedOut, waited);
-            return Err(unreachable(sqlx::Error::Io(error)));
+            Err(unreachable(sqlx::Error::Io(error)))
         }
-    };
-    // A goodbye that nobody hears harms nobody.
-    drop(tokio::time::timeout(CONNECT_TIMEOUT, connection.close()).await);
-    Ok(())
+    }
 }
 
 /// No such table, or no such schema.

@@ -1,7 +1,7 @@
 //! An engine on a store, and clients in this process.
 #![allow(dead_code)] // the tests of each database use what they need
 
-use chat_core::{Engine, Guests, Limits, Store};
+use chat_core::{Builder, Engine, Guests, Limits, Store};
 use chat_testkit::transport::{InProcessConnector, in_process};
 use chat_testkit::wire::Wire;
 
@@ -17,13 +17,12 @@ impl House {
     }
 
     pub async fn limited(store: impl Store, limits: Limits) -> Self {
+        Self::put_together(Engine::builder().store(store).limits(limits)).await
+    }
+
+    pub async fn put_together(builder: Builder) -> Self {
         let (transport, connector) = in_process();
-        let builder = Engine::builder()
-            .store(store)
-            .hooks(Guests)
-            .limits(limits)
-            .transport(transport);
-        let engine = builder.build().await.unwrap();
+        let engine = builder.hooks(Guests).transport(transport).build().await.unwrap();
         Self { engine, connector }
     }
 

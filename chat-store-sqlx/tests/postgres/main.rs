@@ -1,6 +1,7 @@
 //! `PostgresStore` passes the store contract, and keeps what it acknowledged whatever becomes of the server.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
+mod backplane;
 mod group_commit;
 #[path = "../common/host.rs"]
 mod host;

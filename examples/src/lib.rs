@@ -1,5 +1,6 @@
 //! The parts of `chat-server`, one idea per file, made to be read and copied into a host of your own.
 //!
+//! * [`backplane`]: what carries bells between several servers
 //! * [`jwt`]: who somebody is, by a signed token
 //! * [`keys`]: where the server's keys come from, also when they change
 //! * [`lobby`]: a conversation that the host makes by itself, under an id that clients know
@@ -10,6 +11,7 @@
 //! * [`server`]: all of it together, from the first line to the last
 #![forbid(unsafe_code)]
 
+pub mod backplane;
 pub mod jwt;
 pub mod keys;
 pub mod lobby;

@@ -1,5 +1,6 @@
 //! `chat-server` from its first line to its last: a host of the engine, as small as one can be.
 
+use crate::backplane::{Bells, BellsProblem};
 use crate::jwt::KeyProblem;
 use crate::settings::Settings;
 use crate::site::{self, Admits};
@@ -34,6 +35,8 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// The store cannot be used.
     Store(StoreProblem),
+    /// The backplane cannot be used.
+    Backplane(BellsProblem),
     /// The engine could not be put together.
     Engine(BuildError),
     /// The Lobby could not be made.
@@ -65,6 +68,7 @@ impl std::fmt::Display for StartError {
                 write!(f, "cannot listen at {address}: {error}; choose another with --listen")
             }
             Self::Store(problem) => write!(f, "{problem}"),
+            Self::Backplane(problem) => write!(f, "{problem}"),
             Self::Engine(error) => write!(f, "the engine does not start: {error}"),
             Self::Lobby(error) => write!(f, "the Lobby could not be made: {error}"),
             Self::Metrics(error) => write!(f, "metrics could not be set up: {error}"),
@@ -93,6 +97,8 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         _ => None,
     };
     let place = Place::try_from(&settings.store.store).map_err(StartError::Store)?;
+    let bells = settings.backplane.as_ref().map(|text| Bells::of(text, &place));
+    let bells = bells.transpose().map_err(StartError::Backplane)?;
     let listen_error = |error| StartError::Listen(settings.listen, error);
     let listener = TcpListener::bind(settings.listen).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
@@ -101,7 +107,10 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         .map_err(StartError::Metrics)?;
 
     let store = store::open(&settings.store, &place).await.map_err(StartError::Store)?;
-    let builder = store.give(Engine::builder()).limits(settings.limits());
+    let mut builder = store.give(Engine::builder()).limits(settings.limits());
+    if let Some(bells) = &bells {
+        builder = bells.give(&store, builder).await.map_err(StartError::Backplane)?;
+    }
     let tokens = keys.map(|keys| keys::hooks(keys, settings));
     let builder = match tokens.clone() {
         Some(tokens) => builder.hooks(tokens),
@@ -119,7 +128,14 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
     }
     let router = site::router(&engine, config.clone(), metrics.clone(), admits);
     // Whoever started the server may have stopped reading; that is no reason not to serve.
-    let _ = greet(&mut out, address, tls.is_some(), &place, judges.as_deref());
+    let _ = greet(
+        &mut out,
+        address,
+        tls.is_some(),
+        &place,
+        bells.as_ref(),
+        judges.as_deref(),
+    );
     if admits == Admits::Guests {
         // Behind the start lines, which are elsewhere: in a terminal the two would mingle.
         tracing::warn!("no key is set: guests are admitted under any name");
@@ -173,6 +189,7 @@ fn greet(
     address: SocketAddr,
     has_tls: bool,
     place: &Place,
+    bells: Option<&Bells>,
     judges: Option<&str>,
 ) -> io::Result<()> {
     let s = if has_tls { "s" } else { "" };
@@ -181,6 +198,9 @@ fn greet(
         "Chat:  http{s}://{address}/  (open it in two tabs; the socket is ws{s}://{address}/chat)"
     )?;
     writeln!(out, "Store: {place}")?;
+    if let Some(bells) = bells {
+        writeln!(out, "Bells: {bells}")?;
+    }
     match judges {
         None => {
             writeln!(out, "Users: guests, by any name they choose")?;

@@ -25,6 +25,17 @@ pub struct Settings {
     #[command(flatten)]
     pub store: StoreSettings,
 
+    /// What carries bells between servers on one PostgreSQL: `postgres`, which is the store's own. Without it what another
+    /// server stores is seen some seconds later.
+    #[arg(
+        long,
+        env = "CHAT_BACKPLANE",
+        hide_env_values = true,
+        value_name = "BACKPLANE",
+        help_heading = "Store"
+    )]
+    pub backplane: Option<PlaceText>,
+
     /// Where to listen; port 0 takes a free one.
     #[arg(
         long,

@@ -22,9 +22,15 @@ use tokio::time::timeout;
 
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
-/// What was written where a store is asked for. It is judged later, and never shown: it may hold a password.
+/// What was written where a store or a backplane is asked for. It is judged later, and never shown: it may hold a password.
 #[derive(Clone)]
 pub struct PlaceText(String);
+
+impl PlaceText {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FromStr for PlaceText {
     type Err = Infallible;

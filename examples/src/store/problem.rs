@@ -143,6 +143,10 @@ fn about_postgres(f: &mut fmt::Formatter<'_>, shown: &str, error: &OpenError) ->
             said.message()
         ),
         _ => match error {
+            OpenError::Deaf => f.write_str(
+                "takes LISTEN and delivers nothing, as behind a pooler in transaction mode: give --store the server's own \
+                 address, or choose another --backplane",
+            ),
             OpenError::NotDurable(_) => write!(f, "cannot be used: {error} with --allow-data-loss"),
             OpenError::Unreachable { source, .. } => write!(f, "cannot be reached: {source}; correct --store"),
             error => write!(f, "cannot be used: {error}"),

@@ -1,6 +1,6 @@
 //! chat-server on PostgreSQL: two of them on one database, and databases that cannot be used.
 
-use crate::process::{Process, chat, chat_server_on, free_address, ready};
+use crate::process::{Process, chat, chat_server_on, free_address, get, ready};
 use crate::stores::{refused, run};
 use chat_testkit::postgres::PrivatePostgres;
 use std::net::SocketAddr;
@@ -8,6 +8,12 @@ use std::path::Path;
 
 fn serve(url: &str, address: SocketAddr) -> Process {
     ready(&mut chat_server_on(url, &address.to_string()), address)
+}
+
+/// One that rings: what another server stores is there at once.
+fn serve_with_bells(url: &str, address: SocketAddr) -> Process {
+    let mut command = chat_server_on(url, &address.to_string());
+    ready(command.args(["--backplane", "postgres"]), address)
 }
 
 fn come_in(name: &str, server: SocketAddr, folder: &Path) -> Process {
@@ -41,6 +47,49 @@ fn two_servers_on_one_database_have_one_lobby_and_a_kill_of_either_loses_nothing
     ana.output.wait_for("ben: while you were away");
     assert_eq!(ana.output.count("from here"), 1);
     assert_eq!(ana.notes.count("the server has lost its memory"), 0);
+}
+
+/// With bells they need not wait for the next reconcile.
+#[test]
+fn two_servers_ring_each_other_through_the_database_that_they_share() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let postgres = PrivatePostgres::start().expect("PostgreSQL is on this machine");
+    let url = postgres.new_database("chat").expect("it answers");
+    let (here, there) = (free_address(), free_address());
+    let (first, _second) = (serve_with_bells(&url, here), serve_with_bells(&url, there));
+    let said = first.output.wait_for("Bells: postgres, ");
+    assert!(said.ends_with(&format!("127.0.0.1:{}/chat", postgres.port())), "{said}");
+    let mut ana = come_in("ana", here, folder.path());
+    let ben = come_in("ben", there, folder.path());
+    for number in 0..20 {
+        ana.say(&format!("number {number}"));
+        ben.output.wait_for(&format!("ana: number {number}"));
+    }
+    let (_, metrics) = get(there, "/metrics");
+    let heard = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("chat_bells_heard_total ")?.parse::<u64>().ok());
+    assert!(heard.is_some_and(|heard| heard >= 20), "{heard:?}");
+}
+
+#[test]
+fn a_backplane_that_makes_no_sense_gets_a_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sentence = |store: &str, backplane: &str, wanted: &str| {
+        let flags = ["--listen", "127.0.0.1:0", "--store", store, "--backplane", backplane];
+        let (code, _, notes) = run(folder.path(), &flags);
+        assert_eq!(code, Some(1), "{notes}");
+        let is_one = notes.lines().count() == 1 && notes.starts_with("chat-server: ");
+        assert!(is_one && !notes.contains("secret") && notes.contains(wanted), "{notes}");
+    };
+    let nowhere = "postgres://ann:secret@127.0.0.1:1/chat";
+    for backplane in ["", "none", "mysql://ann:secret@127.0.0.1", nowhere] {
+        sentence(nowhere, backplane, "--backplane names no backplane");
+    }
+    for store in ["memory", "sqlite:chat.db"] {
+        sentence(store, "postgres", "this store serves one");
+    }
+    assert!(!folder.path().join("chat.db").exists(), "nothing was made");
 }
 
 #[test]

@@ -38,6 +38,7 @@ impl Process {
             "CHAT_STORE",
             "CHAT_NO_MIGRATE",
             "CHAT_ALLOW_DATA_LOSS",
+            "CHAT_BACKPLANE",
             "CHAT_SERVER",
             "CHAT_TOKEN",
         ] {

@@ -1,4 +1,4 @@
-//! Everything that CI runs, as `cargo xtask NAME`: `check`, `test`, `sim` and `bench`.
+//! Everything that CI runs, as `cargo xtask NAME`: `check`, `test`, `sim`, `chaos` and `bench`.
 //!
 //! Each command is a list of parts; a part is a function that passes, fails with a sentence, or says why it could not
 //! run. No part knows another. Children are started and ended only through [`child`].
@@ -7,6 +7,7 @@
 
 mod api;
 mod bench;
+mod chaos;
 mod check;
 mod child;
 #[cfg(test)]
@@ -33,6 +34,8 @@ enum Task {
     Test(test::Options),
     /// Random worlds from seeds, over the production engine; `--planted` plants known bugs and counts those caught.
     Sim(sim::Options),
+    /// Real servers and clients, and everything that may go wrong between them.
+    Chaos(chaos::Options),
     /// One bench of the `benches` package, in release.
     Bench(bench::Options),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Task::Check => check::run(&workspace).finish(),
         Task::Test(options) => test::run(&workspace, &options).finish(),
         Task::Sim(options) => pass_through(sim::run(&workspace, &options)),
+        Task::Chaos(options) => pass_through(chaos::run(&workspace, &options)),
         Task::Bench(options) => pass_through(bench::run(&workspace, &options)),
     }
 }

@@ -69,7 +69,16 @@ pub struct Programs(Vec<(&'static str, PathBuf)>);
 impl Programs {
     /// Looks for the programs, and fetches those that are not there.
     pub fn find(workspace: &Workspace) -> Result<Self, Stop> {
-        let found = PROGRAMS.iter().map(|program| {
+        Self::find_some(workspace, |_| true)
+    }
+
+    /// Looks for one of them.
+    pub fn find_one(workspace: &Workspace, name: &str) -> Result<Self, Stop> {
+        Self::find_some(workspace, |program| program.name == name)
+    }
+
+    fn find_some(workspace: &Workspace, wanted: impl Fn(&Program) -> bool) -> Result<Self, Stop> {
+        let found = PROGRAMS.iter().filter(|program| wanted(program)).map(|program| {
             let named = env::var_os(program.variable).map(PathBuf::from);
             let path = named.or_else(|| on_this_machine(program.name));
             let missing = |why: Stop| {

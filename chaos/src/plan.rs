@@ -1,0 +1,114 @@
+//! What goes wrong when, by seed.
+
+use crate::nemesis::{Between, Nemesis};
+use crate::stage::Kind;
+use chat_testkit::Random;
+use std::time::Duration;
+
+/// Several things that go wrong in one stretch of time, between two quiet ones.
+#[derive(Debug, Clone)]
+pub struct Round {
+    /// What, when from the beginning of the round, and for how long.
+    pub nemeses: Vec<(Nemesis, Duration, Duration)>,
+}
+
+impl Round {
+    /// Whether meanwhile less can be asked of the whole: nobody is served, or more than one thing is broken.
+    pub fn is_outage(&self) -> bool {
+        self.nemeses.len() > 1 || self.nemeses.iter().any(|(nemesis, ..)| nemesis.is_outage())
+    }
+}
+
+/// How many of each kind, for a run of so many minutes: a little more than is asked of twenty.
+fn amount(minutes: u64, for_twenty: u64) -> u64 {
+    (minutes * for_twenty).div_ceil(20).max(1)
+}
+
+/// Draws the rounds of a run.
+pub fn rounds(minutes: u64, nodes: usize, processes: usize, broker: Kind, random: &mut Random) -> Vec<Round> {
+    let mut all = Vec::new();
+    let a_node = |random: &mut Random| random.below(0..nodes as u64) as usize;
+    for _ in 0..amount(minutes, 33) {
+        all.push(Nemesis::KillNode(a_node(random)));
+    }
+    for _ in 0..amount(minutes, 4) {
+        all.push(Nemesis::FreezeNode(a_node(random)));
+    }
+    all.extend((0..amount(minutes, 2)).map(|_| Nemesis::Rolling));
+    all.extend((0..amount(minutes, 7)).map(|_| Nemesis::StopDatabase));
+    all.extend((0..amount(minutes, 3)).map(|_| Nemesis::FreezeDatabase));
+    all.extend((0..amount(minutes, 9)).filter_map(|_| Nemesis::of_the_broker(broker, nodes, random)));
+    for number in 0..amount(minutes, 20) {
+        let between = if number % 2 == 0 {
+            Between::Clients
+        } else {
+            Between::Database
+        };
+        all.push(Nemesis::of_a_link(between, nodes, random));
+    }
+    for number in 0..amount(minutes, 12) {
+        all.push(Nemesis::KillClients {
+            hands: random.below(0..processes as u64) as usize,
+            keeps_outbox: number % 3 != 2,
+        });
+    }
+    shuffle(&mut all, random);
+    let mut rounds: Vec<Round> = Vec::new();
+    for nemesis in all {
+        let lasts = nemesis.lasts(random);
+        // Two of three stand alone; the others join one that stands alone, a moment later.
+        let joins = random.chance(0.33);
+        let after = random.between(&(Duration::from_millis(50)..=Duration::from_millis(1_500)));
+        let mut lonely = rounds.iter_mut().filter(|round| round.nemeses.len() < 3);
+        let partner = lonely.find(|round| round.nemeses.iter().all(|(other, ..)| nemesis.goes_with(*other)));
+        match partner.filter(|_| joins) {
+            Some(round) => round.nemeses.push((nemesis, after, lasts)),
+            None => rounds.push(Round {
+                nemeses: vec![(nemesis, Duration::ZERO, lasts)],
+            }),
+        }
+    }
+    shuffle(&mut rounds, random);
+    rounds
+}
+
+fn shuffle<T>(items: &mut [T], random: &mut Random) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, random.below(0..last as u64 + 1) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nemesis::Family;
+
+    fn count(rounds: &[Round], family: Family) -> usize {
+        let all = rounds.iter().flat_map(|round| &round.nemeses);
+        all.filter(|(nemesis, ..)| nemesis.family() == family).count()
+    }
+
+    #[test]
+    fn twenty_minutes_hold_what_is_asked_of_them_and_a_seed_is_a_plan() {
+        let plan = |seed| rounds(20, 3, 4, Kind::Redis, &mut Random::new(seed));
+        let rounds = plan(7);
+        assert!(count(&rounds, Family::NodeKill) >= 30);
+        assert!(count(&rounds, Family::DatabaseRestart) >= 6);
+        assert!(count(&rounds, Family::Broker) >= 8);
+        assert!(rounds.iter().any(|round| round.nemeses.len() > 1), "some overlap");
+        assert_eq!(format!("{rounds:?}"), format!("{:?}", plan(7)));
+        assert_ne!(format!("{rounds:?}"), format!("{:?}", plan(8)));
+    }
+
+    #[test]
+    fn what_overlaps_breaks_different_things() {
+        for seed in 0..50 {
+            for round in rounds(20, 3, 4, Kind::Redis, &mut Random::new(seed)) {
+                for (index, (one, ..)) in round.nemeses.iter().enumerate() {
+                    let mut others = round.nemeses[index + 1..].iter();
+                    assert!(others.all(|(other, ..)| one.goes_with(*other)), "{round:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What came of a run, for people and for programs.
+
+use crate::checker::{Fault, Verdict};
+use crate::figures::{Figures, Spread};
+use crate::nemesis::Family;
+use crate::run::{IN_FLIGHT_MIN, Log};
+use crate::stage::Setting;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::path::PathBuf;
+
+/// The least that is acknowledged a second in a window of ten, unless there is an outage.
+const ACKED_PER_SECOND_MIN: f64 = 50.0;
+
+/// The share of clients that is back in time.
+const RESUMED_MIN: f64 = 0.99;
+
+/// Something that went wrong.
+#[derive(Debug, Clone)]
+pub struct Strike {
+    /// What.
+    pub nemesis: String,
+    /// What it counts as.
+    pub family: Family,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// Messages that were under way, by the histories.
+    pub in_flight: usize,
+}
+
+/// Who was back after a healing.
+#[derive(Debug, Clone, Copy)]
+pub struct Resumed {
+    /// Of so many.
+    pub of: usize,
+    /// So many.
+    pub back: usize,
+    /// When all were, or when it was no longer waited for.
+    pub within_ms: u64,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What was found wrong.
+    pub verdict: Verdict,
+    /// Bars that were missed, a sentence each.
+    pub missed: Vec<String>,
+    backplane: &'static str,
+    seed: u64,
+    acked: usize,
+    minutes: f64,
+    windows: usize,
+    slowest: f64,
+    families: BTreeMap<Family, usize>,
+    in_flight_min: usize,
+    resumed: f64,
+    resumed_in: Spread,
+    waits: Spread,
+    longest_waits: Spread,
+    /// What a scenario measured, by its name and in milliseconds.
+    measured: BTreeMap<&'static str, u64>,
+    folder: PathBuf,
+}
+
+impl Report {
+    pub(crate) fn new(setting: &Setting, seed: u64, figures: &Figures, log: Log, verdict: Verdict) -> Self {
+        let mut families = BTreeMap::new();
+        for strike in &log.strikes {
+            *families.entry(strike.family).or_default() += 1;
+        }
+        let (windows, slowest) = figures.slowest_window(log.load.clone(), &log.outages);
+        let (back, of) = log
+            .resumed
+            .iter()
+            .fold((0, 0), |sum, one| (sum.0 + one.back, sum.1 + one.of));
+        let resumed = if of == 0 { 1.0 } else { back as f64 / of as f64 };
+        let mut missed = Vec::new();
+        for strike in log.strikes.iter().filter(|strike| strike.in_flight < IN_FLIGHT_MIN) {
+            missed.push(format!(
+                "{} hit while {} sends were in flight",
+                strike.nemesis, strike.in_flight
+            ));
+        }
+        if windows > 0 && slowest < ACKED_PER_SECOND_MIN {
+            missed.push(format!("{slowest:.1} acks/s in a window without an outage"));
+        }
+        if resumed < RESUMED_MIN {
+            missed.push(format!("{:.2} % of clients resumed in time", resumed * 100.0));
+        }
+        Self {
+            verdict,
+            missed,
+            backplane: setting.broker.name(),
+            seed,
+            acked: figures.acked(),
+            minutes: (log.load.end - log.load.start) as f64 / 60_000.0,
+            windows,
+            slowest,
+            families,
+            in_flight_min: log.strikes.iter().map(|strike| strike.in_flight).min().unwrap_or(0),
+            resumed,
+            resumed_in: Spread::of(log.resumed.iter().map(|one| one.within_ms).collect()),
+            waits: figures.waits(),
+            longest_waits: figures.longest_waits(),
+            measured: BTreeMap::new(),
+            folder: setting.folder.clone(),
+        }
+    }
+
+    /// Adds what a scenario measured, and holds it to its bar.
+    pub(crate) fn measured(&mut self, name: &'static str, took_ms: u64, max_ms: Option<u64>) {
+        self.measured.insert(name, took_ms);
+        if let Some(max_ms) = max_ms.filter(|max_ms| took_ms > *max_ms) {
+            self.missed
+                .push(format!("{name}: {took_ms} ms, at most {max_ms} ms are allowed"));
+        }
+    }
+
+    /// The longest wait of each client.
+    pub(crate) fn longest_waits(&self) -> Spread {
+        self.longest_waits
+    }
+
+    /// Whether everything held.
+    pub fn is_good(&self) -> bool {
+        self.verdict.is_clean() && self.missed.is_empty()
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let faults: BTreeMap<String, usize> = self
+            .families
+            .iter()
+            .map(|(name, count)| (name.to_string(), *count))
+            .collect();
+        let counters: BTreeMap<&str, u64> = Fault::ALL
+            .iter()
+            .map(|fault| (fault.name(), self.verdict.count(*fault)))
+            .collect();
+        json!({
+            "backplane": self.backplane,
+            "seed": self.seed,
+            "minutes": self.minutes,
+            "acked": self.acked,
+            "acked_per_second_min": self.slowest,
+            "windows_without_outage": self.windows,
+            "faults": faults,
+            "in_flight_min": self.in_flight_min,
+            "counters": counters,
+            "resumed_within_10_s": self.resumed,
+            "resumed": self.resumed_in,
+            "ack_wait": self.waits,
+            "ack_gap_per_client": self.longest_waits,
+            "measured_ms": self.measured,
+            "missed": self.missed,
+            "good": self.is_good(),
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Spread { p50_ms, p99_ms, max_ms } = self.longest_waits;
+        let waits = self.waits;
+        writeln!(
+            f,
+            "seed {}, backplane {}, {:.1} minutes",
+            self.seed, self.backplane, self.minutes
+        )?;
+        write!(f, "acked {} sends", self.acked)?;
+        match self.windows {
+            0 => writeln!(f)?,
+            windows => writeln!(
+                f,
+                "; at least {:.1}/s in each of {windows} windows of ten seconds without an outage",
+                self.slowest
+            )?,
+        }
+        if !self.families.is_empty() {
+            let mut faults = String::new();
+            for (family, count) in &self.families {
+                write!(faults, "{count} {family}, ")?;
+            }
+            writeln!(
+                f,
+                "{faults}each while at least {} sends were in flight",
+                self.in_flight_min
+            )?;
+            writeln!(
+                f,
+                "resumed within 10 s of each healing: {:.2} % of clients; all of them in {} ms (half), {} ms (99 %), {} ms (max)",
+                self.resumed * 100.0,
+                self.resumed_in.p50_ms,
+                self.resumed_in.p99_ms,
+                self.resumed_in.max_ms
+            )?;
+        }
+        writeln!(
+            f,
+            "waits for an ack: {} ms (half), {} ms (99 %), {} ms (max); the longest of each client: {p50_ms} ms (half), \
+             {p99_ms} ms (99 %), {max_ms} ms (max)",
+            waits.p50_ms, waits.p99_ms, waits.max_ms
+        )?;
+        for (name, took_ms) in &self.measured {
+            writeln!(f, "{name}: {took_ms} ms")?;
+        }
+        for (fault, what) in &self.verdict.kept {
+            writeln!(f, "VIOLATION {}: {what}", fault.name())?;
+        }
+        for missed in &self.missed {
+            writeln!(f, "MISSED: {missed}")?;
+        }
+        if !self.verdict.is_clean() {
+            writeln!(f, "histories: {}", self.folder.display())?;
+        }
+        write!(f, "{}", self.verdict)
+    }
+}

@@ -1,0 +1,199 @@
+//! A run from its beginning to its report: things go wrong in rounds, each is healed, and in the end all is judged.
+
+use crate::checker::Checker;
+use crate::crew::Word;
+use crate::figures::Figures;
+use crate::history::{self, Entry, now_ms};
+use crate::nemesis::{Nemesis, Struck};
+use crate::plan::{Round, rounds};
+use crate::population::{Population, Size};
+use crate::reading;
+use crate::report::{Report, Resumed, Strike};
+use crate::stage::{Problem, Setting, Stage};
+use chat_testkit::Random;
+use std::fs;
+use std::ops::Range;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Nothing goes wrong unless so many messages are under way.
+pub const IN_FLIGHT_MIN: usize = 20;
+
+/// Some more, because what is known of it is a moment old.
+const IN_FLIGHT_WANTED: usize = 60;
+
+/// So many messages each device writes at once before something goes wrong.
+const BURST: u32 = 6;
+
+/// How long clients have to be back after everything was healed.
+pub const RESUMES_WITHIN: Duration = Duration::from_secs(10);
+
+const SIZE: Size = Size {
+    users: 30,
+    two_devices_every: 2,
+    groups: 8,
+    members: 8,
+    come_and_go: 2,
+    directs: 40,
+    founders_write: false,
+};
+
+/// What a run has taken down besides the histories.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// Everything that went wrong.
+    pub strikes: Vec<Strike>,
+    /// Who was back after each healing.
+    pub resumed: Vec<Resumed>,
+    /// When less could be asked.
+    pub outages: Vec<Range<u64>>,
+    /// When clients wrote.
+    pub load: Range<u64>,
+}
+
+/// Runs for so many minutes.
+///
+/// # Errors
+/// When the proof itself fails; what is proved is in the report.
+pub async fn run(setting: &Setting, minutes: u64, seed: u64) -> Result<Report, Problem> {
+    let mut random = Random::new(seed);
+    let population = Population::new(SIZE, &mut random);
+    let rounds = rounds(minutes, setting.nodes, setting.processes, setting.broker, &mut random);
+    let mut stage = Stage::build(setting, population).await?;
+    stage.people(setting, &mut random).await?;
+    eprintln!(
+        "{} devices, {} nodes, {} rounds",
+        stage.population.seats.len(),
+        stage.nodes.len(),
+        rounds.len()
+    );
+    stage.tell(Word::Act).await?;
+    let mut log = Log {
+        load: now_ms()..0,
+        ..Log::default()
+    };
+    let begin = Instant::now();
+    let length = Duration::from_secs(minutes * 60);
+    let each = length / u32::try_from(rounds.len() + 1)?;
+    for (number, round) in (1..).zip(&rounds) {
+        // As far apart as the time allows, and never without a moment of quiet.
+        sleep(Duration::from_millis(500)).await;
+        sleep_until(begin + each * number).await;
+        play(&mut stage, round, &mut log).await?;
+    }
+    sleep_until(begin + length).await;
+    log.load.end = now_ms();
+    stage.rest().await?;
+    judge(stage, setting, seed, log).await
+}
+
+/// One round: everything begins and ends at its time; then it is looked who comes back.
+async fn play(stage: &mut Stage, round: &Round, log: &mut Log) -> Result<(), Problem> {
+    let names: Vec<String> = round
+        .nemeses
+        .iter()
+        .map(|(nemesis, ..)| format!("{nemesis:?}"))
+        .collect();
+    eprintln!("{:>7.1} s  {}", seconds_since(log.load.start), names.join(", "));
+    let mut coming = round.nemeses.clone();
+    coming.sort_by_key(|(_, after, _)| std::cmp::Reverse(*after));
+    let mut struck: Vec<(Instant, Struck)> = Vec::new();
+    let (begin, begin_ms) = (Instant::now(), now_ms());
+    loop {
+        let next_heal = struck.iter().map(|(until, _)| *until).min();
+        let next_strike = coming.last().map(|(_, after, _)| begin + *after);
+        match (next_strike, next_heal) {
+            (Some(at), heal) if heal.is_none_or(|heal| at <= heal) => {
+                sleep_until(at).await;
+                let Some((nemesis, _, lasts)) = coming.pop() else { break };
+                let struck_now = strike(stage, nemesis, BURST, log).await?;
+                struck.push((Instant::now() + lasts, struck_now));
+            }
+            (_, Some(at)) => {
+                sleep_until(at).await;
+                let index = struck.iter().position(|(until, _)| *until <= at);
+                let (_, cured) = struck.swap_remove(index.ok_or("something waits for its cure")?);
+                cured.heal(stage).await?;
+            }
+            _ => break,
+        }
+    }
+    for node in &mut stage.nodes {
+        node.serves().await?;
+    }
+    resume(stage, log).await;
+    if round.is_outage() {
+        log.outages.push(begin_ms..now_ms());
+    }
+    Ok(())
+}
+
+/// Strikes while enough is under way.
+pub async fn strike(stage: &mut Stage, nemesis: Nemesis, burst: u32, log: &mut Log) -> Result<Struck, Problem> {
+    stage.tell(Word::Burst(burst)).await?;
+    stage
+        .comes_to_pass(Duration::from_secs(2), |now| now.waiting >= IN_FLIGHT_WANTED)
+        .await;
+    log.strikes.push(Strike {
+        nemesis: format!("{nemesis:?}"),
+        family: nemesis.family(),
+        at: now_ms(),
+        in_flight: 0,
+    });
+    nemesis.strike(stage).await
+}
+
+/// Everything is healed: looks who is back in time, and waits for the others.
+pub async fn resume(stage: &Stage, log: &mut Log) {
+    let devices = stage.population.seats.len();
+    let since = Instant::now();
+    let all = stage.comes_to_pass(RESUMES_WITHIN, |now| now.synced == devices).await;
+    let resumed = Resumed {
+        of: devices,
+        back: stage.standing().synced,
+        within_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+    };
+    if !all {
+        eprintln!(
+            "           {} of {devices} are back after {} ms",
+            resumed.back, resumed.within_ms
+        );
+        stage
+            .comes_to_pass(Duration::from_secs(60), |now| now.synced == devices)
+            .await;
+    }
+    log.resumed.push(resumed);
+}
+
+/// The last look, and what follows from it and from all histories.
+///
+/// # Errors
+/// When something cannot be read.
+pub async fn judge(stage: Stage, setting: &Setting, seed: u64, mut log: Log) -> Result<Report, Problem> {
+    let truth = reading::read(&stage).await?;
+    let seats = stage.population.seats.clone();
+    // Nobody writes any more.
+    drop(stage);
+    let mut checker = Checker::new(&truth);
+    let mut figures = Figures::default();
+    for seat in &seats {
+        let path = history::path(&setting.folder, &seat.user, seat.device);
+        let entries: Vec<Entry> = history::read(&path)?.collect();
+        figures.client(&entries);
+        checker.client(&format!("{}.{}", seat.user, seat.device), &seat.user, entries);
+    }
+    let verdict = checker.finish();
+    figures.sort();
+    for strike in &mut log.strikes {
+        strike.in_flight = figures.in_flight(strike.at);
+    }
+    let report = Report::new(setting, seed, &figures, log, verdict);
+    if report.verdict.is_clean() {
+        fs::remove_dir_all(&setting.folder)?;
+    }
+    Ok(report)
+}
+
+fn seconds_since(start_ms: u64) -> f64 {
+    now_ms().saturating_sub(start_ms) as f64 / 1_000.0
+}

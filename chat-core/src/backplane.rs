@@ -1,5 +1,9 @@
 //! The door to the bell between nodes.
 
+mod inbox;
+
+pub use inbox::Inbox;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;

@@ -62,7 +62,10 @@ impl PrivateRedis {
     /// # Errors
     /// Those of [`start`](Self::start); a line that Redis does not know is one.
     pub fn start_with(settings: &str) -> Result<Self, ServerError> {
-        let password = Password(random_password().map_err(system("no random numbers"))?);
+        Self::start_as(Password::new()?, settings)
+    }
+
+    fn start_as(password: Password, settings: &str) -> Result<Self, ServerError> {
         let lines = format!(
             "bind 127.0.0.1\nrequirepass {}\nsave \"\"\nappendonly no\npidfile pid\n{settings}\n",
             password.0
@@ -139,12 +142,12 @@ impl PrivateRedisCluster {
     /// # Errors
     /// When the program is missing or does not start, or they do not find each other.
     pub fn start() -> Result<Self, ServerError> {
+        let password = Password::new()?;
         let mut nodes: Vec<PrivateRedis> = Vec::new();
         for node in 0..NODES {
             let bus = free_port().map_err(system("no free loopback port"))?;
-            let redis = PrivateRedis::start_with(&format!(
-                "cluster-enabled yes\ncluster-port {bus}\ncluster-node-timeout 2000"
-            ))?;
+            let settings = format!("cluster-enabled yes\ncluster-port {bus}\ncluster-node-timeout 2000");
+            let redis = PrivateRedis::start_as(password.clone(), &settings)?;
             let (first, last) = (SLOTS * node / NODES, SLOTS * (node + 1) / NODES - 1);
             redis.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()])?;
             redis.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(node + 1).to_string()])?;
@@ -164,7 +167,7 @@ impl PrivateRedisCluster {
         &self.nodes
     }
 
-    /// The URLs of all nodes, passwords included, divided by commas.
+    /// The URLs of all nodes, their one password included, divided by commas.
     pub fn url(&self) -> String {
         let urls: Vec<String> = self.nodes.iter().map(PrivateRedis::url).collect();
         urls.join(",")
@@ -221,7 +224,14 @@ fn answer(stream: &mut impl BufRead) -> io::Result<Result<String, String>> {
     }))
 }
 
+#[derive(Clone)]
 struct Password(String);
+
+impl Password {
+    fn new() -> Result<Self, ServerError> {
+        random_password().map(Self).map_err(system("no random numbers"))
+    }
+}
 
 impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

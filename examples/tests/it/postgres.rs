@@ -1,10 +1,11 @@
 //! chat-server on PostgreSQL: two of them on one database, and databases that cannot be used.
 
-use crate::process::{Process, chat, chat_server_on, free_address, get, ready};
+use crate::process::{Process, chat, chat_server_on, example, free_address, get, ready};
 use crate::stores::{refused, run};
 use chat_testkit::postgres::PrivatePostgres;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 fn serve(url: &str, address: SocketAddr) -> Process {
     ready(&mut chat_server_on(url, &address.to_string()), address)
@@ -70,6 +71,19 @@ fn two_servers_ring_each_other_through_the_database_that_they_share() {
         .lines()
         .find_map(|line| line.strip_prefix("chat_bells_heard_total ")?.parse::<u64>().ok());
     assert!(heard.is_some_and(|heard| heard >= 20), "{heard:?}");
+}
+
+#[test]
+fn two_nodes_are_one_chat() {
+    let postgres = PrivatePostgres::start().expect("PostgreSQL is on this machine");
+    let url = postgres.new_database("chat").expect("it answers");
+    let mut nodes = Process::start(Command::new(example("two_nodes")).arg(&url));
+    assert!(nodes.ended().success(), "{:?}", nodes.notes.lines());
+    let (output, _) = nodes.all();
+    assert!(
+        output.contains("ben hears Some(\"hello from the other node\") after "),
+        "{output}"
+    );
 }
 
 #[test]

@@ -4,7 +4,9 @@
 //! A host that knows its backplane needs none of this: it connects and gives it to the engine's builder.
 
 use crate::store::{Opened, Place, PlaceText, StoreProblem};
+use chat_backplane_redis::RedisBackplane;
 use chat_core::Builder;
+use chat_core::backplane::BackplaneError;
 use std::fmt;
 
 /// What carries bells. It shows neither user nor password.
@@ -12,6 +14,22 @@ use std::fmt;
 pub enum Bells {
     /// The database that the store is in; here as the store shows it.
     Postgres(String),
+    /// A server of its own, or a cluster.
+    Broker {
+        /// Which kind.
+        kind: Broker,
+        /// The whole address, as it was given.
+        url: String,
+        /// Its hosts.
+        shown: String,
+    },
+}
+
+/// The brokers that it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broker {
+    /// Redis.
+    Redis,
 }
 
 impl Bells {
@@ -23,13 +41,25 @@ impl Bells {
         let Place::Postgres { shown, .. } = place else {
             return Err(BellsProblem::OneServer);
         };
-        match text.as_str() {
-            "postgres" => Ok(Self::Postgres(shown.clone())),
-            _ => Err(BellsProblem::NoBackplane),
+        let text = text.as_str();
+        if text == "postgres" {
+            return Ok(Self::Postgres(shown.clone()));
         }
+        // Several addresses of one cluster are divided by commas; what a comma in a password leaves is none.
+        let mut kinds = text.split(',').map(Broker::of);
+        let kind = kinds.next().flatten().ok_or(BellsProblem::NoBackplane)?;
+        if kinds.any(|other| other != Some(kind)) {
+            return Err(BellsProblem::NoBackplane);
+        }
+        Ok(Self::Broker {
+            kind,
+            url: text.to_owned(),
+            shown: hosts(text),
+        })
     }
 
-    /// Connects it and gives it to the engine.
+    /// Connects it and gives it to the engine. A broker that is away is looked for until it is there: the server starts
+    /// without it, since bells only save time.
     ///
     /// # Errors
     /// [`BellsProblem`].
@@ -40,8 +70,41 @@ impl Bells {
                 let problem = |error| BellsProblem::Store(StoreProblem::Postgres(shown.clone(), error));
                 Ok(builder.backplane(backplane.map_err(problem)?))
             }
+            (Self::Broker { kind, url, shown }, Opened::Postgres(_)) => {
+                let connected = match kind {
+                    Broker::Redis => RedisBackplane::connect(url).await.map(|redis| builder.backplane(redis)),
+                };
+                connected.map_err(|error| BellsProblem::Broker(*kind, shown.clone(), error))
+            }
             (_, Opened::Memory(_) | Opened::Sqlite(_)) => Err(BellsProblem::OneServer),
         }
+    }
+}
+
+impl Broker {
+    fn of(address: &str) -> Option<Self> {
+        match address.split_once("://")?.0 {
+            "redis" | "rediss" => Some(Self::Redis),
+            _ => None,
+        }
+    }
+}
+
+/// Of each address what is neither user nor password, whatever they are made of.
+fn hosts(addresses: &str) -> String {
+    let hosts = addresses.split(',').map(|address| {
+        let behind = address.split_once("://").map_or(address, |(_, behind)| behind);
+        let behind = behind.rsplit_once('@').map_or(behind, |(_, behind)| behind);
+        behind.split(['/', '?', '#']).next().unwrap_or_default()
+    });
+    hosts.collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Redis => "redis",
+        })
     }
 }
 
@@ -49,6 +112,7 @@ impl fmt::Display for Bells {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(shown) => write!(f, "postgres, {shown}"),
+            Self::Broker { kind, shown, .. } => write!(f, "{kind}, {shown}"),
         }
     }
 }
@@ -63,17 +127,23 @@ pub enum BellsProblem {
     OneServer,
     /// The store's database does not ring.
     Store(StoreProblem),
+    /// Waiting for the broker at this address would not help.
+    Broker(Broker, String, BackplaneError),
 }
 
 impl fmt::Display for BellsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoBackplane => f.write_str("--backplane names no backplane: write `postgres`, for the store's own database"),
+            Self::NoBackplane => f.write_str(
+                "--backplane names no backplane: write `postgres`, for the store's own database, or \
+                 `redis://:PASSWORD@HOST:PORT`",
+            ),
             Self::OneServer => f.write_str(
                 "--backplane connects several servers, and this store serves one: leave it out, or keep everything where \
                  many servers can, with `--store postgres://USER:PASSWORD@HOST/DATABASE`",
             ),
             Self::Store(problem) => write!(f, "{problem}"),
+            Self::Broker(kind, shown, error) => write!(f, "{kind} at {shown}: {error}; correct --backplane"),
         }
     }
 }

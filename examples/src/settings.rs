@@ -25,8 +25,9 @@ pub struct Settings {
     #[command(flatten)]
     pub store: StoreSettings,
 
-    /// What carries bells between servers on one PostgreSQL: `postgres`, which is the store's own. Without it what another
-    /// server stores is seen some seconds later.
+    /// What carries bells between servers on one PostgreSQL: `postgres`, which is the store's own, or
+    /// `redis://:PASSWORD@HOST:PORT`. Without it what another server stores is seen some seconds later. An address with a
+    /// password belongs into the environment, where `ps` does not show it.
     #[arg(
         long,
         env = "CHAT_BACKPLANE",

@@ -1,5 +1,7 @@
 //! Stories over the real binaries: chat-server and the line client, started, killed and started again.
 
+#[cfg(feature = "redis-tests")]
+mod brokers;
 mod hosts;
 mod jwt;
 mod line_clients;

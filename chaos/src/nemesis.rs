@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::sleep;
 
+/// How long the restart of the next node waits for the clients of the one before.
+const BETWEEN_NODES_MAX: Duration = Duration::from_secs(10);
+
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nemesis {
@@ -156,9 +159,14 @@ impl Nemesis {
             Self::KillNode(node) => stage.nodes[node].kill().await?,
             Self::FreezeNode(node) => stage.nodes[node].freeze()?,
             Self::Rolling => {
-                for node in &mut stage.nodes {
-                    node.drain().await?;
-                    node.start().await?;
+                let devices = stage.population.seats.len();
+                for node in 0..stage.nodes.len() {
+                    stage.nodes[node].drain().await?;
+                    stage.nodes[node].start().await?;
+                    // As whoever restarts nodes in turn does: the next one goes when this one's clients are somewhere.
+                    stage
+                        .comes_to_pass(BETWEEN_NODES_MAX, |now| now.synced == devices)
+                        .await;
                 }
             }
             Self::StopDatabase => block_in_place(|| stage.postgres.stop_immediately())?,

@@ -12,7 +12,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2)]
     pub minutes: u64,
     /// What rings between the nodes: `redis`, `nats`, `postgres` or `none`.
-    #[arg(long, default_value = "none")]
+    #[arg(long, default_value = "redis")]
     pub backplane: String,
     /// What chance follows; a new seed unless given.
     #[arg(long)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::chaos;
 use crate::child;
 use crate::postgres::Postgres;
 use crate::programs::Programs;
@@ -33,6 +34,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Report {
     own_tests(workspace, options, &mut report);
     simulate(workspace, options, &mut report);
     foreign_clients(workspace, options, &mut report);
+    everything_breaks(workspace, options, &mut report);
     outside::check(workspace, &mut report);
     report
 }
@@ -139,6 +141,23 @@ fn foreign_clients(workspace: &Workspace, options: &Options, report: &mut Report
     });
     for (name, peer) in peers.into_iter().filter(|_| built) {
         report.part(name, Kind::Run, || peer(workspace, &server));
+    }
+}
+
+/// Two minutes of what `cargo xtask chaos` does.
+fn everything_breaks(workspace: &Workspace, options: &Options, report: &mut Report) {
+    if options.embedded {
+        return report.not_run("chaos", "left out by --embedded");
+    }
+    let options = chaos::Options {
+        minutes: 2,
+        backplane: "redis".to_owned(),
+        seed: None,
+        scenario: None,
+        json: false,
+    };
+    if report.part("build chaos", Kind::Compile, || chaos::build(workspace)) {
+        report.part("chaos", Kind::Run, || chaos::run_built(workspace, &options));
     }
 }
 

@@ -23,7 +23,7 @@ struct Options {
     #[arg(long, default_value_t = 2)]
     minutes: u64,
     /// What rings between the nodes.
-    #[arg(long, value_enum, default_value = "none")]
+    #[arg(long, value_enum, default_value = "redis")]
     backplane: Kind,
     /// What chance follows; a new one unless given.
     #[arg(long)]

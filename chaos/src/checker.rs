@@ -34,6 +34,8 @@ pub enum Fault {
     Reordered,
     /// Shown with something left out in between.
     Gap,
+    /// An application was told to forget what it had, and not because its user was removed.
+    Reset,
     /// In a log, and never shown to a member who was there to the end.
     NeverRead,
     /// Shown to, or done by, somebody who was no member there.
@@ -46,7 +48,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::LostAcked,
         Self::LostKept,
         Self::Unanswered,
@@ -54,6 +56,7 @@ impl Fault {
         Self::Unexpected,
         Self::Reordered,
         Self::Gap,
+        Self::Reset,
         Self::NeverRead,
         Self::AfterRemoval,
         Self::MarkWentBack,
@@ -70,6 +73,7 @@ impl Fault {
             Self::Unexpected => "unexpected",
             Self::Reordered => "reordered",
             Self::Gap => "gap",
+            Self::Reset => "reset",
             Self::NeverRead => "never read",
             Self::AfterRemoval => "delivered after removal",
             Self::MarkWentBack => "mark went back",

@@ -60,6 +60,8 @@ pub enum Word {
 pub struct Standing {
     /// Devices that are connected and have all that they missed.
     pub synced: usize,
+    /// Of these, devices of which no command waits for its answer any longer than somebody would call normal.
+    pub served: usize,
     /// Durable commands without an answer.
     pub waiting: usize,
     /// Conversations that all devices have together.

@@ -98,6 +98,8 @@ pub enum Note {
     Reset {
         /// Which.
         conversation: Option<ConversationId>,
+        /// Why.
+        reason: String,
     },
     /// A read mark was answered as set.
     Marked {

@@ -5,6 +5,7 @@ use crate::figures::{Figures, Spread};
 use crate::nemesis::Family;
 use crate::run::{IN_FLIGHT_MIN, Log};
 use crate::stage::Setting;
+use crate::truth::{Change, Truth};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -54,6 +55,9 @@ pub struct Report {
     windows: usize,
     slowest: f64,
     families: BTreeMap<Family, usize>,
+    strikes: Vec<Value>,
+    events: usize,
+    removals: usize,
     in_flight_min: usize,
     resumed: f64,
     resumed_in: Spread,
@@ -65,7 +69,19 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(setting: &Setting, seed: u64, figures: &Figures, log: Log, verdict: Verdict) -> Self {
+    pub(crate) fn new(
+        setting: &Setting,
+        seed: u64,
+        figures: &Figures,
+        log: Log,
+        truth: &Truth,
+        verdict: Verdict,
+    ) -> Self {
+        let rows = || truth.logs.values().flatten();
+        let strikes = log.strikes.iter().map(|strike| {
+            let after_ms = strike.at - log.load.start;
+            json!({"after_ms": after_ms, "nemesis": strike.nemesis, "in_flight": strike.in_flight})
+        });
         let mut families = BTreeMap::new();
         for strike in &log.strikes {
             *families.entry(strike.family).or_default() += 1;
@@ -99,6 +115,9 @@ impl Report {
             windows,
             slowest,
             families,
+            strikes: strikes.collect(),
+            events: rows().count(),
+            removals: rows().filter(|row| matches!(row.change, Change::Ended(_))).count(),
             in_flight_min: log.strikes.iter().map(|strike| strike.in_flight).min().unwrap_or(0),
             resumed,
             resumed_in: Spread::of(log.resumed.iter().map(|one| one.within_ms).collect()),
@@ -147,6 +166,9 @@ impl Report {
             "acked_per_second_min": self.slowest,
             "windows_without_outage": self.windows,
             "faults": faults,
+            "strikes": self.strikes,
+            "events": self.events,
+            "removals": self.removals,
             "in_flight_min": self.in_flight_min,
             "counters": counters,
             "resumed_within_10_s": self.resumed,
@@ -169,6 +191,11 @@ impl fmt::Display for Report {
             "seed {}, backplane {}, {:.1} minutes",
             self.seed, self.backplane, self.minutes
         )?;
+        writeln!(
+            f,
+            "{} events in all logs, {} removals among them",
+            self.events, self.removals
+        )?;
         write!(f, "acked {} sends", self.acked)?;
         match self.windows {
             0 => writeln!(f)?,
@@ -190,7 +217,7 @@ impl fmt::Display for Report {
             )?;
             writeln!(
                 f,
-                "resumed within 10 s of each healing: {:.2} % of clients; all of them in {} ms (half), {} ms (99 %), {} ms (max)",
+                "resumed within 10 s of each healing: {:.2} % of clients (connected, caught up, and answered); all of them in {} ms (half), {} ms (99 %), {} ms (max)",
                 self.resumed * 100.0,
                 self.resumed_in.p50_ms,
                 self.resumed_in.p99_ms,

@@ -143,14 +143,14 @@ pub async fn strike(stage: &mut Stage, nemesis: Nemesis, burst: u32, log: &mut L
     nemesis.strike(stage).await
 }
 
-/// Everything is healed: looks who is back in time, and waits for the others.
+/// Everything is healed: looks who is back and answered in time, and waits for the others.
 pub async fn resume(stage: &Stage, log: &mut Log) {
     let devices = stage.population.seats.len();
     let since = Instant::now();
-    let all = stage.comes_to_pass(RESUMES_WITHIN, |now| now.synced == devices).await;
+    let all = stage.comes_to_pass(RESUMES_WITHIN, |now| now.served == devices).await;
     let resumed = Resumed {
         of: devices,
-        back: stage.standing().synced,
+        back: stage.standing().served,
         within_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
     if !all {
@@ -159,7 +159,7 @@ pub async fn resume(stage: &Stage, log: &mut Log) {
             resumed.back, resumed.within_ms
         );
         stage
-            .comes_to_pass(Duration::from_secs(60), |now| now.synced == devices)
+            .comes_to_pass(Duration::from_secs(60), |now| now.served == devices)
             .await;
     }
     log.resumed.push(resumed);
@@ -187,7 +187,7 @@ pub async fn judge(stage: Stage, setting: &Setting, seed: u64, mut log: Log) -> 
     for strike in &mut log.strikes {
         strike.in_flight = figures.in_flight(strike.at);
     }
-    let report = Report::new(setting, seed, &figures, log, verdict);
+    let report = Report::new(setting, seed, &figures, log, &truth, verdict);
     if report.verdict.is_clean() {
         fs::remove_dir_all(&setting.folder)?;
     }

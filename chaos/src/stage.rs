@@ -47,6 +47,8 @@ pub struct Setting {
     pub files: bool,
     /// Whether those who found conversations are a process of their own, and reach the nodes without links.
     pub writers_apart: bool,
+    /// A planted bug: the database acknowledges what it has not written.
+    pub loses_acked: bool,
 }
 
 /// Everything that runs; dropping it ends it all.
@@ -71,7 +73,12 @@ impl Stage {
     /// # Errors
     /// When something does not start.
     pub async fn build(setting: &Setting, population: Population) -> Result<Self, Problem> {
-        let postgres = block_in_place(PrivatePostgres::start)?;
+        let planted = [("synchronous_commit", "off"), ("wal_writer_delay", "10s")];
+        let planted = planted.iter().filter(|_| setting.loses_acked);
+        let planted = planted
+            .map(|(name, value)| (String::from(*name), String::from(*value)))
+            .collect();
+        let postgres = block_in_place(|| PrivatePostgres::start_with(planted))?;
         block_in_place(|| postgres.new_database(DATABASE))?;
         let broker = block_in_place(|| Broker::start(setting.broker))?;
         let mut nodes = Vec::new();
@@ -130,6 +137,7 @@ impl Stage {
         for hands in &self.hands {
             let one = hands.standing();
             sum.synced += one.synced;
+            sum.served += one.served;
             sum.waiting += one.waiting;
             sum.places += one.places;
             sum.shown += one.shown;

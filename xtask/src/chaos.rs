@@ -20,6 +20,9 @@ pub struct Options {
     /// One story instead of many: `rolling` or `storm`.
     #[arg(long)]
     pub scenario: Option<String>,
+    /// Let the database acknowledge what it has not written; passes only if the checker finds what was lost.
+    #[arg(long)]
+    pub planted: bool,
     /// The figures as JSON.
     #[arg(long)]
     pub json: bool,
@@ -61,6 +64,9 @@ pub fn run_built(workspace: &Workspace, options: &Options) -> Outcome {
     }
     if let Some(scenario) = &options.scenario {
         command.args(["--scenario", scenario]);
+    }
+    if options.planted {
+        command.arg("--planted");
     }
     if options.json {
         command.arg("--json");

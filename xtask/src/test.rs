@@ -154,6 +154,7 @@ fn everything_breaks(workspace: &Workspace, options: &Options, report: &mut Repo
         backplane: "redis".to_owned(),
         seed: None,
         scenario: None,
+        planted: false,
         json: false,
     };
     if report.part("build chaos", Kind::Compile, || chaos::build(workspace)) {

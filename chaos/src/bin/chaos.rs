@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program speaks to whoever started it.
 
+use chaos::checker::Fault;
 use chaos::scenario::Scenario;
 use chaos::stage::{Kind, Problem, Setting};
 use chaos::{crew, hands, run};
@@ -31,6 +32,9 @@ struct Options {
     /// One story instead of many.
     #[arg(long, value_enum)]
     scenario: Option<Scenario>,
+    /// Let the database acknowledge what it has not written, and hold only if that is found.
+    #[arg(long)]
+    planted: bool,
     /// The figures as JSON.
     #[arg(long)]
     json: bool,
@@ -83,6 +87,7 @@ async fn prove(options: Options) -> Result<(), Problem> {
         pace_ms: 350,
         files: true,
         writers_apart: false,
+        loses_acked: options.planted,
     };
     let proof = async {
         match options.scenario {
@@ -108,8 +113,10 @@ async fn prove(options: Options) -> Result<(), Problem> {
         true => println!("{}", report.json()),
         false => println!("{report}"),
     }
-    match report.is_good() {
-        true => Ok(()),
-        false => Err(format!("seed {seed} did not hold").into()),
+    match (report.is_good(), options.planted) {
+        (_, true) if report.verdict.count(Fault::LostAcked) > 0 => Ok(()),
+        (_, true) => Err("the planted bug was not found".into()),
+        (true, false) => Ok(()),
+        (false, false) => Err(format!("seed {seed} did not hold").into()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Asked, Checker, Fault, Place};
 use crate::history::{Entry, Note};
-use crate::truth::Change;
+use crate::truth::{Change, Interval};
 use chat_client::protocol::id::{CommandId, ConversationId, Position, Seq, UserId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -111,10 +111,27 @@ impl<'a> Device<'_, 'a> {
                 view.joined = joined;
                 self.marked(conversation, joined, read, delivered, true);
             }
-            Note::Reset { conversation: None } => self.forget_all(),
+            Note::Reset {
+                conversation: None,
+                reason,
+            } => {
+                self.complain(Fault::Reset, format!("everything: {reason}"));
+                self.forget_all();
+            }
             Note::Reset {
                 conversation: Some(conversation),
-            } => self.forget(conversation),
+                reason,
+            } => {
+                let cursor = self.views.get(&conversation).map_or(Seq::ZERO, |view| view.cursor);
+                let intervals = self
+                    .place(conversation)
+                    .map_or(&[][..], |place| place.intervals(self.user));
+                let ended = |interval: &Interval| interval.ended.is_some_and(|ended| ended > cursor);
+                if reason != "not_found" || !intervals.iter().any(ended) {
+                    self.complain(Fault::Reset, format!("{conversation} at {cursor}: {reason}"));
+                }
+                self.forget(conversation);
+            }
             Note::Marked {
                 conversation,
                 joined,

@@ -525,12 +525,35 @@ fn what_was_missed_of_a_membership_that_ended_may_be_skipped() {
     });
 }
 
+fn reset(conversation: Option<ConversationId>, reason: &str) -> Note {
+    Note::Reset {
+        conversation,
+        reason: reason.to_owned(),
+    }
+}
+
 #[test]
-fn after_a_reset_a_conversation_begins_anew() {
+fn a_reset_of_everything_is_a_reset_without_cause() {
+    flags(Fault::Reset, |world| {
+        world.ben.extend([reset(None, "epoch"), entry(7, 1, 7)])
+    });
+}
+
+#[test]
+fn a_conversation_that_a_member_is_told_to_forget_is_a_reset_without_cause() {
+    flags(Fault::Reset, |world| {
+        world.ben.extend([reset(Some(group()), "not_found"), entry(7, 1, 7)]);
+    });
+    flags(Fault::Reset, |world| {
+        let place = entry(6, 6, 0);
+        before(&mut world.cas, &place, [reset(Some(group()), "too_old")]);
+    });
+}
+
+#[test]
+fn a_conversation_that_somebody_was_removed_from_meanwhile_may_be_reset_and_begins_anew() {
     passes(|world| {
-        let reset = Note::Reset {
-            conversation: Some(group()),
-        };
-        world.ben.extend([reset, entry(5, 1, 7), shown(6), shown(7)]);
+        world.cas.retain(|note| ![shown(3), shown(4)].contains(note));
+        before(&mut world.cas, &entry(6, 6, 0), [reset(Some(group()), "not_found")]);
     });
 }

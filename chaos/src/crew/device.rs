@@ -8,19 +8,23 @@ use chat_client::protocol::command::{
     ConversationCreate, MarkRead, MemberAdd, MemberRemove, MessageDelete, MessageEdit, MessageSend, ReactionAdd,
 };
 use chat_client::protocol::conversation::ConversationKind;
-use chat_client::protocol::id::{ConversationId, MessageId};
+use chat_client::protocol::id::{CommandId, ConversationId, MessageId, Position, Seq};
 use chat_client::{
     Client, Codec, Command, CommandError, ConnectError, Connector, Content, Outbox, Outcome, Pipe, Status, Update,
     Updates, WsConnector,
 };
 use chat_testkit::Random;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// A command that waits longer than this for its answer waits for something that is broken.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// So many messages are remembered to be edited, deleted or reacted to.
 const REMEMBERED_MAX: usize = 20;
@@ -37,6 +41,8 @@ struct Application {
     shown: AtomicU64,
     /// Guards messages of one's own and of others, the newest last; held to look or to add.
     messages: Mutex<VecDeque<(ConversationId, MessageId, bool)>>,
+    /// Guards what was asked and when, in the order of time; held to add, or to take off what was answered.
+    asked: Mutex<VecDeque<(CommandId, Instant)>>,
 }
 
 impl Device {
@@ -74,11 +80,14 @@ impl Device {
             history: Writer::open(&history)?,
             shown: AtomicU64::new(0),
             messages: Mutex::default(),
+            asked: Mutex::default(),
         });
         // Nothing has run since the client was made, so this is what it found.
+        let found: Vec<CommandId> = client.outbox().iter().filter_map(Command::id).collect();
+        found.iter().for_each(|id| application.ask(*id));
         application.history.note(Note::Started {
             keeps_outbox: orders.keeps_outbox,
-            outbox: client.outbox().iter().filter_map(Command::id).collect(),
+            outbox: found,
         });
         let own = seat.user.clone();
         tokio::spawn(read(updates, application.clone(), own.as_str().to_owned()));
@@ -92,10 +101,28 @@ impl Device {
     pub fn add_to(&self, standing: &mut Standing) {
         let status = self.client.status();
         standing.synced += usize::from(status == Status::Synced);
+        standing.served += usize::from(status == Status::Synced && self.is_served());
         standing.stopped += usize::from(status == Status::Stopped);
         standing.waiting += self.client.outbox_len();
         standing.places += self.client.with_state(|view| view.conversations.len());
         standing.shown += self.application.shown.load(Ordering::Relaxed);
+    }
+
+    /// Whether nothing waits for its answer for long.
+    fn is_served(&self) -> bool {
+        let mut asked = self.application.asked.lock().expect("no panic while the lock is held");
+        let is_old = |(_, at): &(CommandId, Instant)| at.elapsed() > ANSWERED_WITHIN;
+        if !asked.front().is_some_and(is_old) {
+            return true;
+        }
+        let waiting: HashSet<CommandId> = self.client.outbox().iter().filter_map(Command::id).collect();
+        while let Some(first) = asked.front().filter(|first| is_old(first)) {
+            if waiting.contains(&first.0) {
+                return false;
+            }
+            asked.pop_front();
+        }
+        true
     }
 
     /// Makes the conversations that are this device's to make.
@@ -173,7 +200,7 @@ impl Device {
     }
 
     /// One of the user's conversations: where the application is in it, and where the membership began.
-    fn pick(&self, random: &mut Random) -> Option<(ConversationId, chat_client::Seq, chat_client::Seq)> {
+    fn pick(&self, random: &mut Random) -> Option<(ConversationId, Seq, Seq)> {
         self.client.with_state(|view| {
             let index = random.below(0..view.conversations.len().max(1) as u64) as usize;
             let (id, state) = view.conversations.iter().nth(index)?;
@@ -217,7 +244,7 @@ impl Device {
         }
     }
 
-    fn mark(&self, conversation: ConversationId, joined: chat_client::Seq, read: chat_client::Seq) {
+    fn mark(&self, conversation: ConversationId, joined: Seq, read: Seq) {
         let pending = self.client.enqueue(MarkRead {
             conversation,
             seq: read,
@@ -240,6 +267,7 @@ impl Device {
         let (Some(id), Some(conversation)) = (command.id(), command.conversation()) else {
             return;
         };
+        self.application.ask(id);
         self.application.history.note(Note::Asked {
             conversation,
             id,
@@ -253,7 +281,7 @@ impl Device {
                     conversation: stored.conversation,
                     id,
                     by: stored.id,
-                    position: chat_client::protocol::id::Position {
+                    position: Position {
                         seq: stored.seq,
                         tag: stored.tag,
                     },
@@ -271,6 +299,11 @@ impl Device {
 }
 
 impl Application {
+    fn ask(&self, id: CommandId) {
+        let mut asked = self.asked.lock().expect("no panic while the lock is held");
+        asked.push_back((id, Instant::now()));
+    }
+
     fn messages(&self) -> MutexGuard<'_, VecDeque<(ConversationId, MessageId, bool)>> {
         self.messages.lock().expect("no panic while the lock is held")
     }
@@ -309,7 +342,10 @@ async fn read(mut updates: Updates, application: Arc<Application>, own: String) 
                 read: entry.read,
                 delivered: entry.delivered,
             },
-            Update::Reset { conversation, .. } => Note::Reset { conversation },
+            Update::Reset { conversation, reason } => Note::Reset {
+                conversation,
+                reason: reason.to_string(),
+            },
             Update::Failed { command, error } => match (command.id(), command.conversation(), error.code()) {
                 (Some(id), Some(conversation), Some(code)) => Note::Refused {
                     conversation,

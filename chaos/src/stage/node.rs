@@ -37,6 +37,7 @@ pub struct Node {
     program: PathBuf,
     store: String,
     backplane: Option<String>,
+    allows_loss: bool,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -62,6 +63,7 @@ impl Node {
             broker: broker_link,
             program: setting.server.clone(),
             store,
+            allows_loss: setting.loses_acked,
             log: setting.folder.join(format!("node-{number}.log")),
             child: None,
         })
@@ -83,6 +85,9 @@ impl Node {
         command.env("CHAT_STORE", &self.store);
         if let Some(backplane) = &self.backplane {
             command.env("CHAT_BACKPLANE", backplane);
+        }
+        if self.allows_loss {
+            command.env("CHAT_ALLOW_DATA_LOSS", "true");
         }
         command.args(["--listen", &self.address.to_string(), "--grace", GRACE]);
         // All clients come from one address, and a few users stand for many.

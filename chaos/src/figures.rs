@@ -8,6 +8,9 @@ use std::ops::Range;
 /// How long a window is in which acknowledgements are counted.
 const WINDOW_MS: u64 = 10_000;
 
+/// The least that is acknowledged a second in a window, unless there is an outage.
+pub const ACKED_PER_SECOND_MIN: f64 = 50.0;
+
 /// How far the next window is.
 const STEP_MS: u64 = 1_000;
 
@@ -22,6 +25,19 @@ pub struct Figures {
     waits: Vec<u64>,
     /// Every wait.
     all_waits: Vec<u64>,
+}
+
+/// What was acknowledged in windows of ten seconds that begin a second apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Windows {
+    /// How many.
+    pub count: usize,
+    /// How many with fewer than [`ACKED_PER_SECOND_MIN`] a second.
+    pub slow: usize,
+    /// The least a second in one of them.
+    pub slowest: f64,
+    /// Where that one begins.
+    pub slowest_after_ms: u64,
 }
 
 /// Half, all but one of a hundred, and all are at most so many milliseconds.
@@ -97,22 +113,24 @@ impl Figures {
         before(&self.asked, at) - before(&self.settled, at)
     }
 
-    /// The windows of a stretch of time that touch none of the outages: how many there are, and the least that was
-    /// acknowledged a second in one of them; after [`sort`](Self::sort).
-    pub fn slowest_window(&self, during: Range<u64>, outages: &[Range<u64>]) -> (usize, f64) {
-        let mut count = 0;
-        let mut least = f64::INFINITY;
+    /// The windows of a stretch of time that touch none of the outages; after [`sort`](Self::sort).
+    pub fn windows(&self, during: Range<u64>, outages: &[Range<u64>]) -> Windows {
+        let mut windows = Windows::default();
         let mut from = during.start;
         while from + WINDOW_MS <= during.end {
             let until = from + WINDOW_MS;
             if !outages.iter().any(|outage| outage.start < until && from < outage.end) {
-                count += 1;
                 let acked = before(&self.stored, until) - before(&self.stored, from);
-                least = least.min(acked as f64 * 1_000.0 / WINDOW_MS as f64);
+                let per_second = acked as f64 * 1_000.0 / WINDOW_MS as f64;
+                windows.count += 1;
+                windows.slow += usize::from(per_second < ACKED_PER_SECOND_MIN);
+                if windows.count == 1 || per_second < windows.slowest {
+                    (windows.slowest, windows.slowest_after_ms) = (per_second, from - during.start);
+                }
             }
             from += STEP_MS;
         }
-        (count, if count == 0 { 0.0 } else { least })
+        windows
     }
 
     /// The longest wait of each client.
@@ -180,9 +198,11 @@ mod tests {
         let mut figures = Figures::default();
         figures.client(&entries());
         figures.sort();
-        assert_eq!(figures.slowest_window(0..12_000, &[]), (3, 0.0));
-        let without = |outage: Range<u64>| figures.slowest_window(0..13_000, &vec![outage; 1]);
-        assert_eq!(without(0..3_000), (1, 0.1));
-        assert_eq!(without(9_000..9_001).0, 0);
+        let all = figures.windows(0..12_000, &[]);
+        assert_eq!((all.count, all.slow, all.slowest), (3, 3, 0.0));
+        let without = |outage: Range<u64>| figures.windows(0..13_000, &vec![outage; 1]);
+        let last = without(0..3_000);
+        assert_eq!((last.count, last.slowest, last.slowest_after_ms), (1, 0.1, 3_000));
+        assert_eq!(without(9_000..9_001).count, 0);
     }
 }

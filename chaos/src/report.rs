@@ -1,7 +1,7 @@
 //! What came of a run, for people and for programs.
 
 use crate::checker::{Fault, Verdict};
-use crate::figures::{Figures, Spread};
+use crate::figures::{ACKED_PER_SECOND_MIN, Figures, Spread, Windows};
 use crate::nemesis::Family;
 use crate::run::{IN_FLIGHT_MIN, Log};
 use crate::stage::Setting;
@@ -10,9 +10,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::path::PathBuf;
-
-/// The least that is acknowledged a second in a window of ten, unless there is an outage.
-const ACKED_PER_SECOND_MIN: f64 = 50.0;
 
 /// The share of clients that is back in time.
 const RESUMED_MIN: f64 = 0.99;
@@ -52,8 +49,7 @@ pub struct Report {
     seed: u64,
     acked: usize,
     minutes: f64,
-    windows: usize,
-    slowest: f64,
+    windows: Windows,
     families: BTreeMap<Family, usize>,
     strikes: Vec<Value>,
     events: usize,
@@ -86,7 +82,7 @@ impl Report {
         for strike in &log.strikes {
             *families.entry(strike.family).or_default() += 1;
         }
-        let (windows, slowest) = figures.slowest_window(log.load.clone(), &log.outages);
+        let windows = figures.windows(log.load.clone(), &log.outages);
         let (back, of) = log
             .resumed
             .iter()
@@ -99,8 +95,13 @@ impl Report {
                 strike.nemesis, strike.in_flight
             ));
         }
-        if windows > 0 && slowest < ACKED_PER_SECOND_MIN {
-            missed.push(format!("{slowest:.1} acks/s in a window without an outage"));
+        if windows.slow > 0 {
+            let Windows { slow, slowest, .. } = windows;
+            let after_s = windows.slowest_after_ms / 1_000;
+            missed.push(format!(
+                "fewer than {ACKED_PER_SECOND_MIN} acks/s in {slow} windows without an outage, the least {slowest:.1}, from \
+                 {after_s} s on"
+            ));
         }
         if resumed < RESUMED_MIN {
             missed.push(format!("{:.2} % of clients resumed in time", resumed * 100.0));
@@ -113,7 +114,6 @@ impl Report {
             acked: figures.acked(),
             minutes: (log.load.end - log.load.start) as f64 / 60_000.0,
             windows,
-            slowest,
             families,
             strikes: strikes.collect(),
             events: rows().count(),
@@ -163,7 +163,7 @@ impl Report {
             "seed": self.seed,
             "minutes": self.minutes,
             "acked": self.acked,
-            "acked_per_second_min": self.slowest,
+            "acked_per_second_min": self.windows.slowest,
             "windows_without_outage": self.windows,
             "faults": faults,
             "strikes": self.strikes,
@@ -197,12 +197,12 @@ impl fmt::Display for Report {
             self.events, self.removals
         )?;
         write!(f, "acked {} sends", self.acked)?;
-        match self.windows {
+        match self.windows.count {
             0 => writeln!(f)?,
             windows => writeln!(
                 f,
                 "; at least {:.1}/s in each of {windows} windows of ten seconds without an outage",
-                self.slowest
+                self.windows.slowest
             )?,
         }
         if !self.families.is_empty() {
@@ -239,7 +239,7 @@ impl fmt::Display for Report {
         for missed in &self.missed {
             writeln!(f, "MISSED: {missed}")?;
         }
-        if !self.verdict.is_clean() {
+        if !self.is_good() {
             writeln!(f, "histories: {}", self.folder.display())?;
         }
         write!(f, "{}", self.verdict)

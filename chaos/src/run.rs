@@ -188,7 +188,7 @@ pub async fn judge(stage: Stage, setting: &Setting, seed: u64, mut log: Log) -> 
         strike.in_flight = figures.in_flight(strike.at);
     }
     let report = Report::new(setting, seed, &figures, log, &truth, verdict);
-    if report.verdict.is_clean() {
+    if report.is_good() {
         fs::remove_dir_all(&setting.folder)?;
     }
     Ok(report)

@@ -38,6 +38,7 @@ pub mod hooks;
 mod hub;
 mod interest;
 mod limits;
+mod metrics;
 mod news;
 mod presence;
 mod rates;

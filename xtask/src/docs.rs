@@ -93,17 +93,26 @@ mod tests {
         let wrong = names::unproven_rows(page, text, &defined);
         assert!(wrong.is_empty(), "guarantees without a test:\n{}", wrong.join("\n"));
     }
+
     #[test]
-    fn every_metric_is_named_on_the_operators_page() {
+    fn every_metric_is_in_the_engines_list_and_on_the_operators_page_in_its_words() {
         let tree = tree();
-        let page = fs::read_to_string(tree.root.join("docs/operating.md")).expect("docs/operating.md is in the tree");
+        let read = |path: &str| fs::read_to_string(tree.root.join(path)).expect("list and page are in the tree");
+        let (list, page) = (read("chat-core/src/metrics.rs"), read("docs/operations.md"));
+        let listed = names::described_metrics(&list);
         let counted = names::metrics(&tree.sources);
         assert!(counted.len() > 10, "{counted:?}");
-        for name in counted {
-            assert!(
-                page.contains(&format!("| `{name}` |")),
-                "docs/operating.md lacks `{name}`"
-            );
+        assert_eq!(
+            counted,
+            listed.keys().copied().collect(),
+            "counted, and in chat-core/src/metrics.rs"
+        );
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `chat_")).collect();
+        assert_eq!(rows.len(), listed.len(), "a row for each, and no other");
+        for (name, what) in listed {
+            let is_its =
+                |row: &&str| row.starts_with(&format!("| `{name}` |")) && row.ends_with(&format!("| {what} |"));
+            assert!(rows.iter().any(is_its), "docs/operations.md lacks `{name}`: {what}");
         }
     }
 }

@@ -53,12 +53,12 @@ impl Acceptor {
             Target::Probe(probe) => return probe.admit(address).map(|()| Permit(None)),
         };
         let full = inner.memory.used() >= inner.limits.node_queue_bytes_max / 100 * FULL_PERCENT;
-        if inner.is_draining() || full {
-            return Err(Refusal {
-                retry_after: Duration::from_secs(5),
-            });
-        }
-        match inner.admission.admit(address) {
+        let admitted = if inner.is_draining() || full {
+            Err(Duration::from_secs(5))
+        } else {
+            inner.admission.admit(address)
+        };
+        match admitted {
             Ok(place) => Ok(Permit(Some(place))),
             Err(retry_after) => {
                 metrics::counter!("chat_handshakes_refused_total").increment(1);

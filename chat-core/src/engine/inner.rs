@@ -148,6 +148,8 @@ impl Inner {
         });
         let (store, backplane) = (inner.store.name(), inner.backplane.name());
         tracing::info!(%node, store, backplane, "a node starts");
+        crate::metrics::register();
+        reconcile::measure(&inner);
         inner.spawn_loop(bells::publish(inner.clone(), rings_out));
         inner.spawn_loop(bells::hear(inner.clone()));
         inner.spawn_loop(bells::keep_interest(inner.clone()));

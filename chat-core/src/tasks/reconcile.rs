@@ -31,6 +31,7 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
         }
         inner.rates.sweep();
         inner.admission.sweep();
+        measure(&inner);
         shrink(&inner);
         watch_backplane(&inner, &mut degraded);
         inner.ring_revoked_again();
@@ -101,12 +102,19 @@ async fn begin_anew(inner: &Inner, unasked: &mut BTreeSet<ConversationId>) -> Re
     Ok(changes.horizon)
 }
 
+/// How this node is, for whoever scrapes it.
+pub(crate) fn measure(inner: &Inner) {
+    let gauge = |holds: bool| if holds { 1.0 } else { 0.0 };
+    metrics::gauge!("chat_ready").set(gauge(inner.ready().is_ok()));
+    metrics::gauge!("chat_backplane_alive").set(gauge(inner.backplane.is_alive()));
+    metrics::gauge!("chat_degraded").set(gauge(inner.degraded().is_some()));
+    metrics::gauge!("chat_queued_bytes").set(inner.memory.used() as f64);
+}
+
 /// Says when the backplane goes or falls deaf and when it is back, and listens again; a node serves without it.
 fn watch_backplane(inner: &Inner, was: &mut Option<&'static str>) {
     let is_alive = inner.backplane.is_alive();
     let degraded = inner.degraded();
-    metrics::gauge!("chat_backplane_alive").set(if is_alive { 1.0 } else { 0.0 });
-    metrics::gauge!("chat_degraded").set(if degraded.is_some() { 1.0 } else { 0.0 });
     match (std::mem::replace(was, degraded), degraded) {
         (was, Some(why)) if was != degraded => tracing::warn!("{why}"),
         (Some(_), None) => {
@@ -127,7 +135,6 @@ fn watch_backplane(inner: &Inner, was: &mut Option<&'static str>) {
 
 /// Makes room when the node's memory runs short: the largest queues give up their events.
 fn shrink(inner: &Inner) {
-    metrics::gauge!("chat_queued_bytes").set(inner.memory.used() as f64);
     if !inner.memory.is_full() {
         return;
     }

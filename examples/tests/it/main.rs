@@ -6,6 +6,7 @@ mod hosts;
 mod jwt;
 mod line_clients;
 mod mounted;
+mod operations;
 mod order_service;
 #[cfg(feature = "postgres-tests")]
 mod postgres;

@@ -1,6 +1,6 @@
 //! Names of items, tests above all, that Markdown pages write in backticks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::links::prose;
@@ -57,6 +57,13 @@ pub fn metrics(sources: &[String]) -> BTreeSet<&str> {
     let counted = sources.iter().flat_map(|source| source.split("metrics::").skip(1));
     let names = counted.filter_map(|rest| rest.split_once("!(\"")?.1.split('"').next());
     names.filter(|name| name.starts_with("chat_")).collect()
+}
+
+/// Names and descriptions in the list of all metrics: a string that is a name, and the string behind it.
+pub fn described_metrics(list: &str) -> BTreeMap<&str, &str> {
+    let strings: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    let pairs = strings.windows(2).filter(|pair| pair[0].starts_with("chat_"));
+    pairs.map(|pair| (pair[0], pair[1])).collect()
 }
 
 /// Rows of the page's tables whose last cell names no test, or one that no source defines. A page without a row is

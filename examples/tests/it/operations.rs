@@ -1,0 +1,131 @@
+//! The files that operators start from are held to the server: names, times and bounds.
+
+use crate::process::{free_address, get, serve};
+use chat_core::Limits;
+use chat_transport_ws::WsConfig;
+use clap::Parser;
+use examples::settings::Settings;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const ALERTS: &str = include_str!("../../../docs/operations/alerts.yaml");
+const COMPOSE: &str = include_str!("../../../docs/operations/compose.yaml");
+const DASHBOARD: &str = include_str!("../../../docs/operations/dashboard.json");
+const UNIT: &str = include_str!("../../../docs/operations/chat-server.service");
+
+/// To close what is left, and to close the store; in between `store_timeout` twice, for what is under way and for the lease.
+const AFTER_GRACE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
+
+#[test]
+fn every_metric_of_dashboard_and_alerts_is_there_before_anything_happened() {
+    let address = free_address();
+    let _server = serve(address);
+    let (_, scraped) = get(address, "/metrics");
+    let is_there = |name: &str| {
+        let series = |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        scraped.lines().any(series)
+    };
+    let (alerts, dashboard) = (metrics(ALERTS), metrics(DASHBOARD));
+    assert!(alerts.len() >= 7 && dashboard.len() >= 15, "{alerts:?} {dashboard:?}");
+    for name in alerts.union(&dashboard) {
+        assert!(is_there(name), "{name} is not in:\n{scraped}");
+    }
+    for name in metrics(&scraped) {
+        assert!(dashboard.contains(name), "{name} is not on the dashboard");
+        assert!(scraped.contains(&format!("# HELP {name} ")), "{name} says what it is");
+    }
+}
+
+#[test]
+fn a_fresh_server_is_ready_and_not_degraded_by_its_metrics_too() {
+    let address = free_address();
+    let _server = serve(address);
+    let (_, scraped) = get(address, "/metrics");
+    for line in [
+        "chat_ready 1",
+        "chat_backplane_alive 1",
+        "chat_degraded 0",
+        "chat_connections 0",
+    ] {
+        assert!(
+            scraped.lines().any(|scraped| scraped == line),
+            "{line} is not in:\n{scraped}"
+        );
+    }
+}
+
+#[test]
+fn the_dashboard_is_json() {
+    let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).expect("JSON");
+    assert!(dashboard["panels"].as_array().expect("panels").len() > 10);
+}
+
+#[test]
+fn who_stops_the_server_waits_longer_than_its_drain_may_take() {
+    let [close, store] = AFTER_GRACE;
+    let drain = defaults().grace() + close + 2 * Limits::default().store_timeout + store;
+    for (file, key) in [(UNIT, "TimeoutStopSec="), (COMPOSE, "stop_grace_period: ")] {
+        let waits = seconds(file, key);
+        assert!(waits > drain, "{key}{waits:?} is not longer than {drain:?}");
+    }
+    assert!(UNIT.contains("\nKillSignal=SIGTERM\n") && UNIT.contains("\nRestart=on-failure\n"));
+}
+
+#[test]
+fn the_unit_and_the_alerts_know_the_limits() {
+    let limits = Limits::default();
+    let sockets = limits.connections_max + WsConfig::default().handshakes_max;
+    for (file, key) in [(UNIT, "LimitNOFILE="), (COMPOSE, "nofile: ")] {
+        let files: usize = value(file, key).parse().expect("a number");
+        assert!(files > sockets, "{key}{files} is not more than {sockets} sockets");
+    }
+    assert!(ALERTS.contains(&format!("chat_queued_bytes > 0.6 * {}\n", limits.node_queue_bytes_max)));
+}
+
+#[test]
+fn the_environment_of_unit_and_compose_file_is_the_servers() {
+    let known = <Settings as clap::CommandFactory>::command();
+    let known: BTreeSet<&str> = known
+        .get_arguments()
+        .filter_map(|flag| flag.get_env()?.to_str())
+        .collect();
+    let lines = UNIT
+        .lines()
+        .chain(COMPOSE.lines())
+        .map(|line| line.trim_start_matches(['#', ' ']));
+    let named = lines.filter_map(|line| line.split(['=', ':']).next().filter(|name| name.starts_with("CHAT_")));
+    let named: BTreeSet<&str> = named
+        .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+        .collect();
+    // The proxy's own.
+    let named: BTreeSet<&str> = named.into_iter().filter(|name| *name != "CHAT_HOST").collect();
+    assert!(named.contains("CHAT_STORE") && named.len() >= 5, "{named:?}");
+    assert!(named.is_subset(&known), "{named:?}\n{known:?}");
+}
+
+fn defaults() -> Settings {
+    let settings = Settings::try_parse_from(["chat-server"]).expect("no flag is needed");
+    assert_eq!(std::env::var("CHAT_GRACE").ok(), None, "the default is asked for");
+    settings
+}
+
+/// Every word that is the name of a metric.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("chat_")).collect()
+}
+
+fn value<'a>(file: &'a str, key: &str) -> &'a str {
+    let lines = file.lines().map(str::trim_start);
+    lines
+        .filter_map(|line| line.strip_prefix(key))
+        .next()
+        .unwrap_or_else(|| panic!("no {key}"))
+}
+
+/// Of the shortest one, if there are several.
+fn seconds(file: &str, key: &str) -> Duration {
+    let lines = file.lines().map(str::trim_start);
+    let values = lines.filter_map(|line| line.strip_prefix(key)?.strip_suffix('s')?.parse().ok());
+    Duration::from_secs(values.min().unwrap_or_else(|| panic!("no {key}")))
+}

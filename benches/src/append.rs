@@ -12,12 +12,11 @@ mod ours;
 mod place;
 mod plain;
 mod reads;
-mod report;
 mod writes;
 
 use crate::figures;
+use crate::report::Report;
 use place::Place;
-use report::Report;
 use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -144,6 +143,7 @@ async fn measure(options: &Options) -> Result<Report, Failure> {
         Some(Part::Writes) | None => format!(": writes are medians of {rounds} rounds of {seconds} s"),
     };
     Ok(Report {
+        bench: "append",
         title: format!("append on {:?}{of_writes}", options.store),
         notes,
         rows,

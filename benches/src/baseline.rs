@@ -114,6 +114,7 @@ type Room = Arc<Mutex<RoomState>>;
 struct Hub {
     rooms: Vec<Mutex<HashMap<String, Room>>>,
     ring: usize,
+    redis: Option<mpsc::UnboundedSender<String>>,
 }
 static HUB: OnceLock<Hub> = OnceLock::new();
 fn hub() -> &'static Hub {
@@ -157,7 +158,14 @@ impl Hub {
         let (Some(id), Some(room), Some(body)) = (it.next(), it.next(), it.next()) else {
             return;
         };
-        let seq = self.broadcast(room, id, body);
+        let seq = match &self.redis {
+            // Its place is known when it is back from Redis; the answer has the same length.
+            Some(redis) => {
+                let _ = redis.send(format!("{id} {room} {body}"));
+                1
+            }
+            None => self.broadcast(room, id, body),
+        };
         out.send(&make_frame(ack(room, id, seq)));
     }
     fn join(&self, room: &str, id: u64, out: Arc<Out>, since: Option<u64>) {
@@ -176,6 +184,36 @@ impl Hub {
         let r = self.room(room);
         let mut s = r.lock().unwrap();
         s.members.retain(|m| m.0 != id);
+    }
+}
+
+/// Everything sent goes through one channel, and every server delivers what comes from it.
+async fn redis_tasks(url: String, mut rx: mpsc::UnboundedReceiver<String>) {
+    let client = redis::Client::open(url).expect("redis url");
+    let mut con = client.get_multiplexed_async_connection().await.expect("redis");
+    let mut ps = client.get_async_pubsub().await.expect("pubsub");
+    ps.subscribe("p0").await.expect("subscribe");
+    tokio::spawn(async move {
+        let mut st = ps.on_message();
+        while let Some(m) = st.next().await {
+            let s: String = m.get_payload().unwrap();
+            let mut it = s.splitn(3, ' ');
+            if let (Some(id), Some(room), Some(body)) = (it.next(), it.next(), it.next()) {
+                hub().broadcast(room, id, body);
+            }
+        }
+    });
+    let mut v: Vec<String> = Vec::new();
+    loop {
+        v.clear();
+        if rx.recv_many(&mut v, 64).await == 0 {
+            return;
+        }
+        let mut p = redis::pipe();
+        for m in &v {
+            p.publish("p0", m).ignore();
+        }
+        let _: () = p.query_async(&mut con).await.expect("publish");
     }
 }
 
@@ -327,9 +365,11 @@ pub enum Engine {
 /// What tungstenite reads at once; its default costs 128 KiB a connection and the time to clear it.
 const READ_BUFFER: usize = 4096;
 
-/// Serves on a free loopback port until the process ends.
-pub async fn serve(engine: Engine) -> io::Result<()> {
+/// Serves on a free loopback port until the process ends; with a Redis, together with the others that have it.
+pub async fn serve(engine: Engine, redis: Option<String>) -> io::Result<()> {
+    let (to_redis, sent) = mpsc::unbounded_channel();
     let _ = HUB.set(Hub {
+        redis: redis.is_some().then_some(to_redis),
         rooms: (0..64).map(|_| Default::default()).collect(),
         ring: std::env::var("RING").ok().and_then(|v| v.parse().ok()).unwrap_or(0),
     });
@@ -337,6 +377,9 @@ pub async fn serve(engine: Engine) -> io::Result<()> {
     sock.bind(([127, 0, 0, 1], 0).into())?;
     let l: TcpListener = sock.listen(4096)?;
     crate::load::say_ready(l.local_addr()?.port())?;
+    if let Some(url) = redis {
+        tokio::spawn(redis_tasks(url, sent));
+    }
     let mut id = 0u64;
     loop {
         let Ok((mut s, _)) = l.accept().await else { continue };

@@ -4,12 +4,13 @@
 //! each server once, a ratio is taken within its round, and the median of the rounds is shown.
 
 mod client;
-mod process;
+pub(crate) mod process;
 mod report;
-mod round;
+pub(crate) mod round;
 
 use crate::figures;
 use crate::load::Shape;
+use process::Server;
 use report::Report;
 use round::{Drive, Figures};
 use std::error::Error;
@@ -34,7 +35,7 @@ pub enum Kind {
 impl Kind {
     const ALL: [Self; KINDS] = [Self::Ours, Self::Mounted, Self::Direct, Self::Queued];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
             Self::Mounted => "mounted",
@@ -105,7 +106,8 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             // Another one begins each round, so that none always has the moment after the pause.
             let kind = Kind::ALL[(turn + number) % Kind::ALL.len()];
             let drives = loads.each_ref().map(|load| load.drive);
-            of_round.push((kind, round::measure(kind, options.shape, &drives, time)?));
+            let server = Server::start(kind, options.shape, &[])?;
+            of_round.push((kind, round::measure(kind, options.shape, &[server], &drives, time)?));
         }
         for (index, load) in loads.iter_mut().enumerate() {
             load.rounds.push(Kind::ALL.map(|kind| {

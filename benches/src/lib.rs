@@ -1,6 +1,7 @@
 //! The load generators and what they measure: ours beside others that do less.
 //!
 //! * [`fanout`]: loads our server and two bare ones in turn and counts their CPU per delivery
+//! * [`cluster`]: the same as `fanout` with two nodes on one Redis
 //! * [`append`]: stores and reads by the engine and by the plain way on the same database
 //! * [`ours`]: the engine on the memory store behind its own WebSocket listener
 //! * [`baseline`]: the two bare servers, a floor under every figure of ours
@@ -10,8 +11,10 @@
 
 pub mod append;
 pub mod baseline;
+pub mod cluster;
 pub mod cpu;
 pub mod fanout;
 pub mod figures;
 pub mod load;
 pub mod ours;
+mod report;

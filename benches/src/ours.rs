@@ -5,16 +5,32 @@
 
 use crate::load::{self, Shape};
 use axum::Router;
+use chat_backplane_redis::RedisBackplane;
 use chat_core::command::{ConversationCreate, MemberAdd};
 use chat_core::conversation::ConversationKind;
 use chat_core::id::UserId;
 use chat_core::{Builder, CommandError, Engine, Guests, Limits};
 use chat_store_memory::MemoryStore;
+use chat_store_sqlx::PostgresOptions;
 use chat_transport_ws::{WsConfig, WsService, WsTransport};
 use std::error::Error;
 use std::future::pending;
 use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
+
+/// Where a cluster keeps everything.
+pub(crate) const SCHEMA: &str = "chat_bench_cluster";
+
+/// What a node of a cluster is told.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What all nodes share.
+    pub postgres: String,
+    /// What rings between them.
+    pub redis: String,
+    /// Whether this one makes what is there.
+    pub first: bool,
+}
 
 /// How many members `conversation:create` takes; the others are added.
 const CREATED_WITH: usize = 50;
@@ -26,6 +42,10 @@ pub async fn serve(shape: Shape) -> Result<(), Box<dyn Error>> {
     let transport = WsTransport::new((Ipv4Addr::LOCALHOST, 0).into(), config);
     let engine = engine(shape).transport(transport).build().await?;
     populate(&engine, shape).await?;
+    listen(&engine).await
+}
+
+async fn listen(engine: &Engine) -> Result<(), Box<dyn Error>> {
     let port = engine.addresses()[0]
         .trim_start_matches("ws://127.0.0.1:")
         .trim_end_matches("/chat")
@@ -42,6 +62,31 @@ pub async fn serve_mounted(shape: Shape) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     load::say_ready(listener.local_addr()?.port())?;
     Ok(axum::serve(listener, Router::new().route_service("/chat", service)).await?)
+}
+
+/// One node of several: on a PostgreSQL schema that they share, with Redis between them.
+///
+/// The first makes the schema and the conversations before it says that it listens.
+pub async fn serve_node(shape: Shape, node: &Node) -> Result<(), Box<dyn Error>> {
+    let store = PostgresOptions::new().schema(SCHEMA).connect(&node.postgres).await?;
+    if node.first {
+        store.migrate().await?;
+    }
+    let mut config = WsConfig::default();
+    config.handshakes_per_address_max = config.handshakes_max;
+    let transport = WsTransport::new((Ipv4Addr::LOCALHOST, 0).into(), config);
+    let engine = Engine::builder()
+        .store(store)
+        .backplane(RedisBackplane::connect(&node.redis).await?)
+        .hooks(Guests)
+        .limits(raised(shape.connections()))
+        .transport(transport)
+        .build()
+        .await?;
+    if node.first {
+        populate(&engine, shape).await?;
+    }
+    listen(&engine).await
 }
 
 fn engine(shape: Shape) -> Builder {

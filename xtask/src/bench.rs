@@ -4,13 +4,14 @@ use std::env;
 
 use crate::child;
 use crate::postgres::Postgres;
+use crate::programs::Programs;
 use crate::report::{Outcome, Stop};
 use crate::workspace::Workspace;
 
 /// What is measured.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Which bench; `fanout` and `append` are two.
+    /// Which bench: `fanout`, `append` or `cluster`.
     name: String,
     /// Which store, for a bench that knows several; `postgres` starts a private PostgreSQL unless CHAT_POSTGRES_URL
     /// names one.
@@ -41,8 +42,12 @@ pub fn run(workspace: &Workspace, options: &Options) -> Outcome {
         command.arg("--json");
     }
     command.args(&options.rest);
-    let needs_postgres = options.store.as_deref() == Some("postgres") && env::var_os("CHAT_POSTGRES_URL").is_none();
-    if !needs_postgres {
+    let is_cluster = options.name == "cluster";
+    if is_cluster {
+        Programs::find_one(workspace, "redis-server")?.tell(&mut command);
+    }
+    let on_postgres = is_cluster || options.store.as_deref() == Some("postgres");
+    if !on_postgres || env::var_os("CHAT_POSTGRES_URL").is_some() {
         return child::run(&mut command, None);
     }
     let postgres = private_postgres(workspace)?;

@@ -5,9 +5,9 @@ use super::load::Load;
 use super::ours::Ours;
 use super::place::Place;
 use super::plain::{How, Plain, PlainWay};
-use super::report::{Bar, Better, Row, Sample};
 use super::{Failure, Options, StoreKind};
 use crate::figures;
+use crate::report::{Bar, Better, Row, Sample};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,10 +1,11 @@
 //! `bench fanout` and `bench append` measure; `bench serve …` is one of the servers that it starts.
 #![forbid(unsafe_code)]
 
-use benches::append;
+use benches::baseline;
 use benches::fanout::{self, Kind};
 use benches::load::Shape;
-use benches::{baseline, ours};
+use benches::ours::{self, Node};
+use benches::{append, cluster};
 use clap::{Parser, Subcommand};
 use std::error::Error;
 use std::io::Read;
@@ -21,6 +22,8 @@ struct Arguments {
 enum What {
     /// Server CPU per delivery, deliveries a second and latency of messages to the members of conversations.
     Fanout(fanout::Options),
+    /// As `fanout`, but with two nodes on one Redis, ours on one PostgreSQL.
+    Cluster(cluster::Options),
     /// Messages acknowledged a second, CPU and reads of a store, beside the plain way on the same database.
     Append(append::Options),
     /// One of the servers, until its standard input ends.
@@ -29,6 +32,13 @@ enum What {
         kind: Kind,
         #[command(flatten)]
         shape: Shape,
+        /// As one of several nodes.
+        #[arg(long)]
+        redis: Option<String>,
+        #[arg(long)]
+        postgres: Option<String>,
+        #[arg(long)]
+        first: bool,
     },
 }
 
@@ -36,7 +46,14 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().what {
         What::Fanout(options) => fanout::run(&options),
         What::Append(options) => append::run(&options).map_err(|error| error as Box<dyn Error>),
-        What::Serve { kind, shape } => serve(kind, shape),
+        What::Cluster(options) => cluster::run(&options),
+        What::Serve {
+            kind,
+            shape,
+            redis,
+            postgres,
+            first,
+        } => serve(kind, shape, redis, postgres, first),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,7 +68,13 @@ fn main() -> ExitCode {
 }
 
 /// Every server has the same runtime, so that only what it does differs.
-fn serve(kind: Kind, shape: Shape) -> Result<(), Box<dyn Error>> {
+fn serve(
+    kind: Kind,
+    shape: Shape,
+    redis: Option<String>,
+    postgres: Option<String>,
+    first: bool,
+) -> Result<(), Box<dyn Error>> {
     end_with_standard_input();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -59,10 +82,16 @@ fn serve(kind: Kind, shape: Shape) -> Result<(), Box<dyn Error>> {
         .build()?;
     runtime.block_on(async {
         match kind {
-            Kind::Ours => ours::serve(shape).await,
+            Kind::Ours => match (postgres, redis) {
+                (Some(postgres), Some(redis)) => {
+                    let node = Node { postgres, redis, first };
+                    ours::serve_node(shape, &node).await
+                }
+                _ => ours::serve(shape).await,
+            },
             Kind::Mounted => ours::serve_mounted(shape).await,
-            Kind::Direct => Ok(baseline::serve(baseline::Engine::Direct).await?),
-            Kind::Queued => Ok(baseline::serve(baseline::Engine::Queued).await?),
+            Kind::Direct => Ok(baseline::serve(baseline::Engine::Direct, redis).await?),
+            Kind::Queued => Ok(baseline::serve(baseline::Engine::Queued, redis).await?),
         }
     })
 }

@@ -9,18 +9,19 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A running server; it ends when this is dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     pub port: u16,
 }
 
 impl Server {
-    /// Starts this program again as a server, and waits until it listens.
-    pub fn start(kind: Kind, shape: Shape) -> Result<Self, Box<dyn Error>> {
+    /// Starts this program again as a server, with these arguments more, and waits until it listens.
+    pub fn start(kind: Kind, shape: Shape, more: &[&str]) -> Result<Self, Box<dyn Error>> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["serve", kind.name()])
             .args(["--conversations", &shape.conversations.to_string()])
             .args(["--members", &shape.members.to_string()])
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -1,4 +1,4 @@
-//! One server under load: everything sent is counted, at every receiver, in its order.
+//! Servers under load: everything sent is counted, at every receiver, in its order.
 
 use super::Kind;
 use super::client::{self, Reader, Told};
@@ -26,7 +26,7 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// How messages are sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Drive {
+pub(crate) enum Drive {
     /// At this many a second, evenly, whatever the server does.
     Paced { rate: u32 },
     /// The next in a conversation when one has reached all its members.
@@ -35,8 +35,8 @@ pub(super) enum Drive {
 
 /// What came of one measurement.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Figures {
-    /// The server's CPU time for one message to one member, in µs.
+pub(crate) struct Figures {
+    /// The servers' CPU time for one message to one member, in µs.
     pub cpu: f64,
     pub per_second: f64,
     /// From sending to receiving, in ms.
@@ -46,24 +46,26 @@ pub(super) struct Figures {
     pub bytes: f64,
 }
 
-/// Starts a server, connects every member and measures each way of sending.
-pub(super) fn measure<const N: usize>(
+/// Connects every member, each to the next of these servers, and measures each way of sending.
+pub(crate) fn measure<const N: usize>(
     kind: Kind,
     shape: Shape,
+    servers: &[Server],
     drives: &[Drive; N],
     time: Duration,
 ) -> Result<[Figures; N], Box<dyn Error>> {
-    let server = Server::start(kind, shape)?;
+    let ports: Vec<u16> = servers.iter().map(|server| server.port).collect();
+    let cpu = || servers.iter().map(Server::cpu).sum::<Result<Duration, _>>();
     // One thread for all clients: the rest of the machine is the server's.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let run = || async {
-        let crowd = Crowd::connect(kind, server.port, shape).await?;
+        let crowd = Crowd::connect(kind, &ports, shape).await?;
         let mut figures = Vec::with_capacity(N);
         for drive in drives {
             crowd.drive(*drive, WARM_UP).await?;
-            let before = server.cpu()?;
+            let before = cpu()?;
             let phase = crowd.drive(*drive, time).await?;
-            figures.push(phase.figures(server.cpu()? - before));
+            figures.push(phase.figures(cpu()? - before));
         }
         figures
             .try_into()
@@ -117,16 +119,15 @@ struct Phase {
 }
 
 impl Crowd {
-    async fn connect(kind: Kind, port: u16, shape: Shape) -> Result<Self, Box<dyn Error>> {
+    async fn connect(kind: Kind, ports: &[u16], shape: Shape) -> Result<Self, Box<dyn Error>> {
         let mut clients = Vec::with_capacity(shape.connections());
         let members: Vec<_> = (0..shape.conversations)
             .flat_map(|conversation| (0..shape.members).map(move |member| (conversation, member)))
             .collect();
         for some in members.chunks(CONNECTING) {
-            let streams = try_join_all(
-                some.iter()
-                    .map(|(conversation, member)| client::connect(kind, port, *conversation, *member)),
-            );
+            let streams = try_join_all(some.iter().map(|(conversation, member)| {
+                client::connect(kind, ports[member % ports.len()], *conversation, *member)
+            }));
             let streams = timeout(LOST_AFTER, streams)
                 .await
                 .map_err(|_| "clients do not get in")??;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Row {
+pub(crate) struct Row {
     pub name: &'static str,
     pub load: String,
     pub unit: &'static str,
@@ -21,14 +21,14 @@ pub(super) struct Row {
 
 /// What is to be wished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Better {
+pub(crate) enum Better {
     Higher,
     Lower,
 }
 
 /// What must hold.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Bar {
+pub(crate) enum Bar {
     /// At least so many times the first baseline.
     Times(f64),
     /// At most this share of the first baseline.
@@ -39,7 +39,7 @@ pub(super) enum Bar {
 
 /// What a figure was in one round.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     pub ours: f64,
     pub baselines: Vec<(&'static str, f64)>,
 }
@@ -126,7 +126,9 @@ impl Row {
 }
 
 /// Everything that was measured, ready to be shown.
-pub(super) struct Report {
+pub(crate) struct Report {
+    /// Which bench.
+    pub bench: &'static str,
     pub title: String,
     /// What to know of the machine.
     pub notes: Vec<(&'static str, String)>,
@@ -181,7 +183,7 @@ impl Report {
             .map(|(name, note)| ((*name).to_owned(), json!(note)))
             .collect();
         let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
-        json!({ "bench": "append", "notes": notes, "rows": rows })
+        json!({ "bench": self.bench, "notes": notes, "rows": rows })
     }
 }
 
@@ -205,6 +207,7 @@ mod tests {
         assert_eq!((speed.ours, speed.ratio, speed.is_kept()), (10.0, 5.0, Some(true)));
         assert_eq!((cost.ratio, cost.share(), cost.is_kept()), (0.2, 5.0, Some(false)));
         let report = Report {
+            bench: "append",
             title: "title".to_owned(),
             notes: vec![("fdatasync", "100 a second".to_owned())],
             rows: vec![speed, cost],

@@ -81,6 +81,14 @@ pub(crate) async fn set_inbox(
     })
 }
 
+/// Whether this is what others are shown of a user.
+pub(crate) async fn is_shown(database: &mut impl Database, user: &UserId, display: &Value) -> Answer<bool> {
+    let statement = "SELECT id FROM chat_users WHERE id = $1 AND display = $2";
+    let arguments = [Text(user.as_str()), Json(to_json(display)?)];
+    Ok(!database.fetch(statement, &arguments).await?.is_empty())
+}
+
+/// Keeps what others are shown of a user; whether it changed.
 pub(crate) async fn put_display(database: &mut impl Database, user: &UserId, display: &Value) -> Answer<bool> {
     let statement = "INSERT INTO chat_users AS u (id, display) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET \
                      display = excluded.display WHERE u.display IS DISTINCT FROM excluded.display";

@@ -202,6 +202,10 @@ macro_rules! implement {
             }
 
             async fn put_display(&self, user: &UserId, display: &Value) -> Result<bool, StoreError> {
+                // Who comes back has shown it before, and a write that changes nothing waits for others all the same.
+                if keep::is_shown(&mut self.shared.look().await?, user, display).await? {
+                    return Ok(false);
+                }
                 let mut session = self.shared.write().await?;
                 let changed = keep::put_display(&mut session, user, display).await?;
                 if changed {

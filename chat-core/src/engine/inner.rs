@@ -53,8 +53,8 @@ pub(crate) struct Inner {
     pub(crate) rates: Rates,
     pub(crate) admission: Arc<Admission>,
     pub(crate) receipts: Receipts,
-    /// A place for each read of a session that catches up.
-    pub(crate) session_reads: Semaphore,
+    /// A place for each session that the store answers now.
+    session_reads: Semaphore,
     pub(crate) bell_codec: BellCodec,
     pub(super) rings: mpsc::Sender<Ring>,
     /// Whether this node hears itself through the backplane.
@@ -369,6 +369,12 @@ impl Inner {
         identity
             .expires_at
             .map(|at| Duration::from_millis(at.0.saturating_sub(now.0).min(NUMBER_MAX)))
+    }
+
+    /// Asks the store for a session when a place is free: whoever came first is first, and waits again after each answer.
+    pub(crate) async fn in_turn<T>(&self, asked: impl Future<Output = T>) -> T {
+        let _turn = self.session_reads.acquire().await;
+        asked.await
     }
 
     /// Keeps a user's display data and tells those who watch them, when it changed.

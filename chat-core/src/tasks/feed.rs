@@ -6,6 +6,7 @@
 
 use crate::conversation::{PageRoom, Visible};
 use crate::engine::Inner;
+use crate::hooks::Identity;
 use crate::session::{PageEnd, Session, Work};
 use crate::store::{LogPage, LogQuery, LogRead, Membership, Memberships, Read, StoreError};
 use chat_protocol::code::ResetReason;
@@ -22,8 +23,8 @@ use tokio::time::sleep;
 /// How long to wait before the store is asked again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Feeds a session until it is dropped.
-pub(crate) async fn run(inner: Arc<Inner>, session: Arc<Session>, resume: Resume) {
+/// Feeds a session until it is dropped; what is to be shown of its user is kept first, if that is still to be done.
+pub(crate) async fn run(inner: Arc<Inner>, session: Arc<Session>, unshown: Option<Identity>, resume: Resume) {
     let user = session
         .who()
         .expect("a session is identified before it is fed")
@@ -35,6 +36,11 @@ pub(crate) async fn run(inner: Arc<Inner>, session: Arc<Session>, resume: Resume
         session,
         user,
     };
+    if let Some(identity) = unshown
+        && let Err(error) = feed.inner.in_turn(feed.inner.keep_display(&identity)).await
+    {
+        tracing::warn!(%error, "what to show of a user was not kept");
+    }
     feed.resume(resume).await;
     let mut last = None;
     loop {
@@ -42,7 +48,7 @@ pub(crate) async fn run(inner: Arc<Inner>, session: Arc<Session>, resume: Resume
             Work::Memberships(since) => feed.memberships(since).await,
             Work::Recheck(conversation) => feed.recheck(conversation).await,
             Work::Watches(watches, users) => {
-                let sharing = until_answered(|| feed.in_turn(feed.inner.store.sharing(&feed.user, &users))).await;
+                let sharing = until_answered(|| feed.inner.in_turn(feed.inner.store.sharing(&feed.user, &users))).await;
                 feed.session.keep_watching(&feed.inner.hub, watches, &sharing);
             }
             Work::CatchUp(conversation, at) => {
@@ -362,13 +368,7 @@ impl Feed {
     }
 
     async fn read<T>(&self, asked: impl Future<Output = Result<Read<T>, StoreError>>) -> Result<T, StoreError> {
-        self.in_turn(self.inner.read_at(self.epoch, asked)).await
-    }
-
-    /// Asks the store when a place is free: whoever came first is first, and has one page before it waits again.
-    async fn in_turn<T>(&self, asked: impl Future<Output = T>) -> T {
-        let _turn = self.inner.session_reads.acquire().await;
-        asked.await
+        self.inner.in_turn(self.inner.read_at(self.epoch, asked)).await
     }
 }
 

@@ -66,6 +66,7 @@ pub(crate) async fn run(inner: Arc<Inner>, connection: Connection, place: Option
         judging: None,
         resume: Resume::default(),
         feed: None,
+        unshown: None,
         requests: VecDeque::new(),
         beginning: None,
         answers: FuturesUnordered::new(),
@@ -88,6 +89,8 @@ struct Task {
     /// Collects the chunks of resume.
     resume: Resume,
     feed: Option<BoxFuture<'static, ()>>,
+    /// Whose display data the store did not take in time; the feed goes on.
+    unshown: Option<Identity>,
     requests: VecDeque<(u64, Command)>,
     /// The one command that is being begun; the next waits, so that the order sent is the order of effect.
     beginning: Option<BoxFuture<'static, (u64, Begun)>>,
@@ -302,9 +305,10 @@ impl Task {
         if resumed.is_some() {
             self.inner.ring_session(id, hello.attempt);
         }
-        let kept = timeout(self.inner.limits.store_timeout, self.inner.keep_display(&identity)).await;
-        if !matches!(kept, Ok(Ok(()))) {
-            tracing::warn!("what to show of a user was not kept: the store did not answer");
+        let kept = self.inner.in_turn(self.inner.keep_display(&identity));
+        if !matches!(timeout(self.inner.limits.store_timeout, kept).await, Ok(Ok(()))) {
+            // A busy store is no reason to keep a client waiting, who would hang up and come again.
+            self.unshown = Some(identity);
         }
         self.machine.handle(
             Input::Admitted { expires_in },
@@ -354,7 +358,12 @@ impl Task {
         self.resume.cursors.extend(cursors);
         if last {
             let resume = std::mem::take(&mut self.resume);
-            self.feed = Some(Box::pin(feed::run(self.inner.clone(), self.session.clone(), resume)));
+            self.feed = Some(Box::pin(feed::run(
+                self.inner.clone(),
+                self.session.clone(),
+                self.unshown.take(),
+                resume,
+            )));
         }
     }
 

@@ -4,7 +4,7 @@ use super::house::{House, narrow};
 use super::say::*;
 use chat_client::{Client, Content};
 use chat_core::code::{CloseCode, ErrorCode};
-use chat_core::frame::{Outcome, ServerFrame};
+use chat_core::frame::{Outcome, Resume, ServerFrame};
 use chat_core::id::Timestamp;
 use chat_core::{Clock, Engine};
 use chat_store_memory::MemoryStore;
@@ -144,6 +144,23 @@ async fn unavailable_means_unknown_and_the_same_id_settles_it() {
         assert_eq!(ana.stored(command).await.duplicate, duplicate);
         assert_eq!(told_all(events(&ben.drain().await)), ["new once"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_store_keeps_nobody_waiting_for_welcome_and_what_to_show_is_kept_later() {
+    let (house, faults) = failing().await;
+    faults.set_paused(true);
+    let mut ana = Wire::dial(&house.connector, Dial::default()).await;
+    let since = Instant::now();
+    ana.hello(Memory::hello_of("ana")).await;
+    assert!(since.elapsed() <= Duration::from_millis(2_100));
+    faults.calm();
+    ana.resume(Resume::default()).await;
+    let group = group(&mut ana, &[]).await;
+    let Ok(Outcome::Members(page)) = ana.ask(members(group)).await else {
+        panic!("members")
+    };
+    assert_eq!(page.members[0].display.as_ref().unwrap()["name"], "ana");
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,21 +13,17 @@ use crate::error::OpenError;
 use async_trait::async_trait;
 use bells::{BELL_BYTES_MAX, packed, unpacked};
 use bytes::Bytes;
-use chat_core::backplane::{Backplane, BackplaneError, Rung, Topic};
+use chat_core::backplane::{Backplane, BackplaneError, Inbox, Rung, Topic};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection};
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
-
-/// Bells that wait for a reader; when there are more, it is told to look at the store instead. Some 16 MiB at most.
-const WAITING_MAX: usize = 4_096;
 
 /// After so long a silence the server is asked whether it is still there, and given up when it does not answer in time.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -79,16 +75,9 @@ struct Shared {
     options: PgConnectOptions,
     channel: String,
     is_alive: AtomicBool,
-    /// Held for a look or an insertion.
-    heard: Mutex<Heard>,
-    arrived: Notify,
-}
-
-#[derive(Default)]
-struct Heard {
-    topics: HashSet<Topic>,
-    waiting: VecDeque<Bytes>,
-    owes_resync: bool,
+    /// What the engine wants to hear. Held for a look or an insertion.
+    topics: Mutex<HashSet<Topic>>,
+    inbox: Inbox,
 }
 
 impl PostgresOptions {
@@ -122,8 +111,8 @@ impl PostgresBackplane {
             channel: channel(&mut connection, statements).await.map_err(OpenError::Connect)?,
             options,
             is_alive: AtomicBool::new(true),
-            heard: Mutex::default(),
-            arrived: Notify::new(),
+            topics: Mutex::default(),
+            inbox: Inbox::default(),
         });
         let mut listener = shared.listener().await.map_err(OpenError::Connect)?;
         ring(&mut connection, &shared.channel, &[Vec::new()])
@@ -191,23 +180,17 @@ impl Backplane for PostgresBackplane {
     }
 
     async fn listen(&self, topic: Topic) -> Result<(), BackplaneError> {
-        self.shared.heard().topics.insert(topic);
+        self.shared.topics().insert(topic);
         Ok(())
     }
 
     async fn unlisten(&self, topic: Topic) -> Result<(), BackplaneError> {
-        self.shared.heard().topics.remove(&topic);
+        self.shared.topics().remove(&topic);
         Ok(())
     }
 
     async fn recv(&self) -> Rung {
-        loop {
-            // Nothing is awaited between taking a bell and returning it, so a dropped call loses none.
-            if let Some(rung) = self.shared.heard().next() {
-                return rung;
-            }
-            self.shared.arrived.notified().await;
-        }
+        self.shared.inbox.recv().await
     }
 
     fn is_alive(&self) -> bool {
@@ -243,15 +226,14 @@ async fn hear(shared: Arc<Shared>, mut listener: PgListener) {
         shared.is_alive.store(false, Ordering::Relaxed);
         drop(listener);
         listener = shared.listen_again().await;
-        shared.heard().owes_resync = true;
         shared.is_alive.store(true, Ordering::Relaxed);
-        shared.arrived.notify_one();
+        shared.inbox.resync();
     }
 }
 
 impl Shared {
-    fn heard(&self) -> MutexGuard<'_, Heard> {
-        self.heard.lock().expect("nothing panics while the lock is held")
+    fn topics(&self) -> MutexGuard<'_, HashSet<Topic>> {
+        self.topics.lock().expect("nothing panics while the lock is held")
     }
 
     async fn listener(&self) -> Result<PgListener, sqlx::Error> {
@@ -289,8 +271,11 @@ impl Shared {
         loop {
             match timeout(SILENCE, listener.try_recv()).await {
                 Ok(Ok(Some(notification))) => {
-                    self.heard().take(notification.payload());
-                    self.arrived.notify_one();
+                    for (topic, bell) in unpacked(notification.payload()) {
+                        if self.topics().contains(&topic) {
+                            self.inbox.push(bell);
+                        }
+                    }
                 }
                 Ok(Ok(None)) => return "the connection was closed".to_owned(),
                 Ok(Err(error)) => return error.to_string(),
@@ -301,27 +286,5 @@ impl Shared {
                 },
             }
         }
-    }
-}
-
-impl Heard {
-    fn take(&mut self, payload: &str) {
-        for (topic, bell) in unpacked(payload) {
-            if !self.topics.contains(&topic) {
-                continue;
-            }
-            if self.waiting.len() == WAITING_MAX {
-                self.waiting.clear();
-                self.owes_resync = true;
-            }
-            self.waiting.push_back(bell);
-        }
-    }
-
-    fn next(&mut self) -> Option<Rung> {
-        if std::mem::take(&mut self.owes_resync) {
-            return Some(Rung::Resync);
-        }
-        self.waiting.pop_front().map(Rung::Bell)
     }
 }

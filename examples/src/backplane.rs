@@ -4,6 +4,7 @@
 //! A host that knows its backplane needs none of this: it connects and gives it to the engine's builder.
 
 use crate::store::{Opened, Place, PlaceText, StoreProblem};
+use chat_backplane_nats::NatsBackplane;
 use chat_backplane_redis::RedisBackplane;
 use chat_core::Builder;
 use chat_core::backplane::BackplaneError;
@@ -28,6 +29,8 @@ pub enum Bells {
 /// The brokers that it knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broker {
+    /// NATS.
+    Nats,
     /// Redis.
     Redis,
 }
@@ -72,6 +75,7 @@ impl Bells {
             }
             (Self::Broker { kind, url, shown }, Opened::Postgres(_)) => {
                 let connected = match kind {
+                    Broker::Nats => NatsBackplane::connect(url).await.map(|nats| builder.backplane(nats)),
                     Broker::Redis => RedisBackplane::connect(url).await.map(|redis| builder.backplane(redis)),
                 };
                 connected.map_err(|error| BellsProblem::Broker(*kind, shown.clone(), error))
@@ -84,6 +88,7 @@ impl Bells {
 impl Broker {
     fn of(address: &str) -> Option<Self> {
         match address.split_once("://")?.0 {
+            "nats" | "tls" => Some(Self::Nats),
             "redis" | "rediss" => Some(Self::Redis),
             _ => None,
         }
@@ -103,6 +108,7 @@ fn hosts(addresses: &str) -> String {
 impl fmt::Display for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Nats => "nats",
             Self::Redis => "redis",
         })
     }
@@ -135,8 +141,8 @@ impl fmt::Display for BellsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoBackplane => f.write_str(
-                "--backplane names no backplane: write `postgres`, for the store's own database, or \
-                 `redis://:PASSWORD@HOST:PORT`",
+                "--backplane names no backplane: write `postgres`, for the store's own database, \
+                 `redis://:PASSWORD@HOST:PORT`, or `nats://USER:PASSWORD@HOST:PORT`",
             ),
             Self::OneServer => f.write_str(
                 "--backplane connects several servers, and this store serves one: leave it out, or keep everything where \

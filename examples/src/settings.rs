@@ -25,9 +25,9 @@ pub struct Settings {
     #[command(flatten)]
     pub store: StoreSettings,
 
-    /// What carries bells between servers on one PostgreSQL: `postgres`, which is the store's own, or
-    /// `redis://:PASSWORD@HOST:PORT`. Without it what another server stores is seen some seconds later. An address with a
-    /// password belongs into the environment, where `ps` does not show it.
+    /// What carries bells between servers on one PostgreSQL: `postgres`, which is the store's own,
+    /// `redis://:PASSWORD@HOST:PORT`, or `nats://USER:PASSWORD@HOST:PORT`. Without it what another server stores is seen some
+    /// seconds later. An address with a password belongs into the environment, where `ps` does not show it.
     #[arg(
         long,
         env = "CHAT_BACKPLANE",

@@ -14,7 +14,9 @@ async fn main() -> ExitCode {
     // Before anything speaks TLS, the store's connections included. It is refused only if there is one already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let settings = Settings::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+    // What async_nats has to say of its connection, the backplane and the engine say too.
+    let quiet = "info,sqlx=warn,async_nats=off";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
     let colours = io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_ansi(colours)

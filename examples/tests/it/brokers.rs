@@ -2,8 +2,11 @@
 
 use crate::process::{SOON, chat, chat_server_on, free_address, get, ready};
 use crate::stores::run;
+use chat_testkit::nats::PrivateNats;
 use chat_testkit::postgres::PrivatePostgres;
 use chat_testkit::redis::PrivateRedis;
+use chat_testkit::server::Server;
+use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,12 +16,18 @@ fn servers_ring_through_redis_and_start_while_it_is_away() {
     rings_and_starts_without(&redis.url(), "redis", &redis);
 }
 
+#[test]
+fn servers_ring_through_nats_and_start_while_it_is_away() {
+    let nats = PrivateNats::start().expect("NATS is on this machine");
+    rings_and_starts_without(&nats.url(), "nats", &nats);
+}
+
 /// The second server starts without the broker, and finds it.
-fn rings_and_starts_without(broker: &str, kind: &str, server: &chat_testkit::server::Server) {
+fn rings_and_starts_without(broker: &str, kind: &str, server: &Server) {
     let folder = tempfile::tempdir().expect("a folder");
     let postgres = PrivatePostgres::start().expect("PostgreSQL is on this machine");
     let url = postgres.new_database("chat").expect("it answers");
-    let serve = |address: std::net::SocketAddr| {
+    let serve = |address: SocketAddr| {
         let mut command = chat_server_on(&url, &address.to_string());
         // Where an address with a password belongs.
         ready(command.env("CHAT_BACKPLANE", broker), address)
@@ -63,9 +72,15 @@ fn a_broker_that_refuses_gets_a_sentence_at_the_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let postgres = PrivatePostgres::start().expect("PostgreSQL is on this machine");
     let redis = PrivateRedis::start().expect("Redis is on this machine");
-    let at = format!("127.0.0.1:{}", redis.port());
+    let nats_server = PrivateNats::start().expect("NATS is on this machine");
+    let [at, nats] = [redis.port(), nats_server.port()].map(|port| format!("127.0.0.1:{port}"));
     for (backplane, wanted) in [
         (format!("redis://:secret@{at}"), "correct --backplane"),
+        (format!("nats://chat:secret@{nats}"), "correct --backplane"),
+        (
+            format!("nats://chat:secret@{nats},redis://:secret@{at}"),
+            "names no backplane",
+        ),
         (format!("redis://ann:secret@{at},secret@{at}"), "names no backplane"),
         (format!("redis://:secret@{at}:nonsense"), "correct --backplane"),
     ] {

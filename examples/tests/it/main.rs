@@ -1,6 +1,6 @@
 //! Stories over the real binaries: chat-server and the line client, started, killed and started again.
 
-#[cfg(feature = "redis-tests")]
+#[cfg(all(feature = "nats-tests", feature = "redis-tests"))]
 mod brokers;
 mod hosts;
 mod jwt;

@@ -176,6 +176,11 @@ impl Presence {
         self.own.len()
     }
 
+    /// Nodes that live: those whose leases hold, and this one.
+    pub fn nodes(&self) -> usize {
+        1 + self.peers.values().filter_map(Peer::holds_until).count()
+    }
+
     /// Takes what happened and says what to do.
     pub fn handle(&mut self, input: Input, now: Instant, effects: &mut Vec<Effect>) {
         self.pass_time(now, effects);

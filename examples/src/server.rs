@@ -18,6 +18,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 
+/// In seconds, from a store on the same machine to one that is given up.
+const BUCKETS: [f64; 13] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
 /// How often samples of histograms are folded, scraped or not; otherwise they pile up.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -103,7 +108,8 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
     let listener = TcpListener::bind(settings.listen).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     let metrics = PrometheusBuilder::new()
-        .install_recorder()
+        .set_buckets(&BUCKETS)
+        .and_then(PrometheusBuilder::install_recorder)
         .map_err(StartError::Metrics)?;
 
     let store = store::open(&settings.store, &place).await.map_err(StartError::Store)?;

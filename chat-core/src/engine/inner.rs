@@ -373,7 +373,9 @@ impl Inner {
 
     /// Asks the store for a session when a place is free: whoever came first is first, and waits again after each answer.
     pub(crate) async fn in_turn<T>(&self, asked: impl Future<Output = T>) -> T {
+        let came = Instant::now();
         let _turn = self.session_reads.acquire().await;
+        metrics::histogram!("chat_read_wait_seconds").record(came.elapsed());
         asked.await
     }
 
@@ -433,6 +435,11 @@ impl Inner {
 
     fn presence_machine(&self) -> MutexGuard<'_, Presence> {
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many nodes live, as far as this one knows.
+    pub(crate) fn nodes(&self) -> usize {
+        self.presence_machine().nodes()
     }
 
     pub(crate) fn presence_deadline(&self) -> Instant {

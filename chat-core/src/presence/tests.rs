@@ -91,10 +91,12 @@ fn users_of_a_killed_node_are_offline_everywhere_within_15_s() {
         cluster.nodes[0] = None;
         cluster.run(5 * SECOND);
         assert_eq!(cluster.states("ana"), [true; 2], "its lease holds");
+        assert_eq!(cluster.nodes[1].as_ref().unwrap().nodes(), 3);
         cluster.run(10 * SECOND);
         assert_eq!(cluster.states("ana"), [false; 2], "killed {after} ms later");
         assert_eq!(cluster.states("ben"), [true; 2], "online elsewhere");
         assert_eq!(cluster.told(), told(&[(1, "ana", false), (2, "ana", false)]));
+        assert_eq!(cluster.nodes[1].as_ref().unwrap().nodes(), 2);
         assert_eq!(cluster.nodes[1].as_ref().unwrap().peers.len(), 1);
     }
 }

@@ -40,10 +40,13 @@ pub(crate) async fn publish(inner: Arc<Inner>, mut rings: mpsc::Receiver<Ring>) 
             Ring::Head(conversation, position) => inner.head_bell(conversation, position),
         });
         let bells: Vec<_> = sealed.collect();
-        if let Err(error) = inner.backplane.publish(&bells).await {
-            let count = bells.len();
-            metrics::counter!("chat_bells_failed_total").increment(count as u64);
-            tracing::debug!(%error, count, "bells were lost; reconcile heals it");
+        let count = bells.len();
+        match inner.backplane.publish(&bells).await {
+            Ok(()) => metrics::counter!("chat_bells_rung_total").increment(count as u64),
+            Err(error) => {
+                metrics::counter!("chat_bells_failed_total").increment(count as u64);
+                tracing::debug!(%error, count, "bells were lost; reconcile heals it");
+            }
         }
     }
 }
@@ -70,6 +73,7 @@ pub(crate) async fn hear(inner: Arc<Inner>) {
                 }
             }
             Rung::Resync => {
+                metrics::counter!("chat_backplane_resyncs_total").increment(1);
                 inner.presence(presence::Input::Resync);
                 inner.reconcile_now.notify_one();
             }

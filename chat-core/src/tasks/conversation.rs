@@ -144,7 +144,10 @@ impl Task {
         if is_planted(Bug::AckBeforeCommit) {
             return self.append_planted(batch, answers).await;
         }
-        let appended = match inner.store.append(batch).await {
+        let began = Instant::now();
+        let appended = inner.store.append(batch).await;
+        metrics::histogram!("chat_append_seconds").record(began.elapsed());
+        let appended = match appended {
             Ok(appended) => appended,
             Err(error) => {
                 tracing::warn!(%error, "append: outcome unknown");
@@ -303,6 +306,9 @@ impl Task {
                 // A first listener read the head after the append.
                 _ => first > delivered.seq || origin == Origin::Elsewhere || is_known(),
             };
+            if origin == Origin::Elsewhere && first != delivered.seq.next() {
+                metrics::counter!("chat_bells_late_total").increment(1);
+            }
             if !follows {
                 // A log that has become shorter, or went another way: the log itself tells.
                 self.distrust(last);

@@ -72,8 +72,10 @@ pub(crate) async fn run(inner: Arc<Inner>, mut horizon: Horizon) {
             for head in &changes.heads {
                 // Also when a first listener is about to say where delivery begins: it may have read an older head.
                 let receivers = inner.hub.receivers(head.conversation);
-                if receivers.is_some_and(|(_, delivered)| delivered != Some(head.position)) {
-                    unasked.insert(head.conversation);
+                if receivers.is_some_and(|(_, delivered)| delivered != Some(head.position))
+                    && unasked.insert(head.conversation)
+                {
+                    metrics::counter!("chat_reconcile_found_total").increment(1);
                 }
             }
             inner.poke_local(changes.users.into_iter().collect());
@@ -108,6 +110,7 @@ pub(crate) fn measure(inner: &Inner) {
     metrics::gauge!("chat_ready").set(gauge(inner.ready().is_ok()));
     metrics::gauge!("chat_backplane_alive").set(gauge(inner.backplane.is_alive()));
     metrics::gauge!("chat_degraded").set(gauge(inner.degraded().is_some()));
+    metrics::gauge!("chat_nodes").set(inner.nodes() as f64);
     metrics::gauge!("chat_queued_bytes").set(inner.memory.used() as f64);
 }
 

@@ -7,6 +7,12 @@ use clap::Parser;
 use examples::settings::Settings;
 use std::collections::BTreeSet;
 use std::time::Duration;
+#[cfg(feature = "redis-tests")]
+use {
+    crate::process::{SOON, chat, chat_server_on, ready},
+    chat_testkit::{postgres::PrivatePostgres, redis::PrivateRedis},
+    std::{net::SocketAddr, ops::RangeInclusive, thread::sleep, time::Instant},
+};
 
 const ALERTS: &str = include_str!("../../../docs/operations/alerts.yaml");
 const COMPOSE: &str = include_str!("../../../docs/operations/compose.yaml");
@@ -30,8 +36,9 @@ fn every_metric_of_dashboard_and_alerts_is_there_before_anything_happened() {
     for name in alerts.union(&dashboard) {
         assert!(is_there(name), "{name} is not in:\n{scraped}");
     }
-    for name in metrics(&scraped) {
-        assert!(dashboard.contains(name), "{name} is not on the dashboard");
+    let on_dashboard: BTreeSet<&str> = dashboard.into_iter().map(whole).collect();
+    for name in metrics(&scraped).into_iter().map(whole) {
+        assert!(on_dashboard.contains(name), "{name} is not on the dashboard");
         assert!(scraped.contains(&format!("# HELP {name} ")), "{name} says what it is");
     }
 }
@@ -45,6 +52,7 @@ fn a_fresh_server_is_ready_and_not_degraded_by_its_metrics_too() {
         "chat_ready 1",
         "chat_backplane_alive 1",
         "chat_degraded 0",
+        "chat_nodes 1",
         "chat_connections 0",
     ] {
         assert!(
@@ -52,6 +60,45 @@ fn a_fresh_server_is_ready_and_not_degraded_by_its_metrics_too() {
             "{line} is not in:\n{scraped}"
         );
     }
+}
+
+#[cfg(feature = "redis-tests")]
+#[test]
+fn what_goes_on_between_nodes_is_counted_on_each() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let postgres = PrivatePostgres::start().expect("PostgreSQL is on this machine");
+    let redis = PrivateRedis::start().expect("Redis is on this machine");
+    let url = postgres.new_database("chat").expect("it answers");
+    let start = || {
+        let address = free_address();
+        let mut command = chat_server_on(&url, &address.to_string());
+        (address, ready(command.env("CHAT_BACKPLANE", redis.url()), address))
+    };
+    let ((here, _first), (there, second)) = (start(), start());
+    for address in [here, there] {
+        reaches(address, "chat_nodes", 2..=2);
+    }
+    let (mut ana, ben) = (chat("ana", here, folder.path()), chat("ben", there, folder.path()));
+    ana.notes.wait_for("in Lobby");
+    ben.notes.wait_for("in Lobby");
+    let found = measured(there, "chat_reconcile_found_total");
+    ana.say("by a bell");
+    ben.output.wait_for("ana: by a bell");
+    reaches(here, "chat_append_seconds_count", 1..=u64::MAX);
+    reaches(here, "chat_bells_rung_total", 1..=u64::MAX);
+    reaches(there, "chat_bells_heard_total", 1..=u64::MAX);
+    reaches(there, "chat_read_wait_seconds_count", 1..=u64::MAX);
+
+    redis.kill().expect("it runs");
+    ana.say("without one");
+    ben.output.wait_for("ana: without one");
+    reaches(there, "chat_reconcile_found_total", found + 1..=u64::MAX);
+    let resyncs = measured(there, "chat_backplane_resyncs_total");
+    redis.start_again().expect("it was stopped");
+    reaches(there, "chat_backplane_resyncs_total", resyncs + 1..=u64::MAX);
+
+    drop((ben, second));
+    reaches(here, "chat_nodes", 1..=1);
 }
 
 #[test]
@@ -113,6 +160,35 @@ fn defaults() -> Settings {
 fn metrics(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words.filter(|word| word.starts_with("chat_")).collect()
+}
+
+/// The metric that a series is part of.
+fn whole(series: &str) -> &str {
+    let parts = ["_bucket", "_sum", "_count"].into_iter();
+    let mut wholes = parts.filter_map(|part| series.strip_suffix(part));
+    wholes.next().unwrap_or(series)
+}
+
+/// What a metric without labels says now.
+#[cfg(feature = "redis-tests")]
+fn measured(address: SocketAddr, name: &str) -> u64 {
+    let (_, scraped) = get(address, "/metrics");
+    let mut lines = scraped.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("{name} is not in:\n{scraped}"))
+}
+
+#[cfg(feature = "redis-tests")]
+fn reaches(address: SocketAddr, name: &str, wanted: RangeInclusive<u64>) {
+    let end = Instant::now() + SOON;
+    while !wanted.contains(&measured(address, name)) {
+        assert!(
+            Instant::now() < end,
+            "{name} is not {wanted:?}: {}",
+            measured(address, name)
+        );
+        sleep(Duration::from_millis(100));
+    }
 }
 
 fn value<'a>(file: &'a str, key: &str) -> &'a str {

@@ -118,6 +118,31 @@ fn who_stops_the_server_waits_longer_than_its_drain_may_take() {
     assert!(UNIT.contains("\nKillSignal=SIGTERM\n") && UNIT.contains("\nRestart=on-failure\n"));
 }
 
+#[cfg(all(unix, feature = "redis-tests"))]
+#[test]
+fn a_server_whose_database_stands_still_ends_before_it_is_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let postgres = PrivatePostgres::start().expect("PostgreSQL is on this machine");
+    let url = postgres.new_database("chat").expect("it answers");
+    let address = free_address();
+    let mut command = chat_server_on(&url, &address.to_string());
+    let mut server = ready(command.env("CHAT_BACKPLANE", "postgres"), address);
+    let mut ana = chat("ana", address, folder.path());
+    ana.notes.wait_for("in Lobby");
+    postgres.freeze().expect("it runs");
+    ana.say("into the void");
+    // It is on its way, or waits in the outbox: either way something is left to do.
+    sleep(Duration::from_millis(100));
+    let asked = Instant::now();
+    server.terminate();
+    let code = server.ended().code();
+    let took = asked.elapsed();
+    postgres.thaw().expect("it stood still");
+    assert_eq!(code, Some(0));
+    let waits = seconds(UNIT, "TimeoutStopSec=").min(seconds(COMPOSE, "stop_grace_period: "));
+    assert!(took < waits, "it took {took:?}, and is killed after {waits:?}");
+}
+
 #[test]
 fn the_unit_and_the_alerts_know_the_limits() {
     let limits = Limits::default();

@@ -19,8 +19,8 @@ const SUMS_TRIED: usize = 100;
 
 /// The CPU time of a postmaster and all its children, ended ones included, user's and kernel's together.
 ///
-/// For a process that was given the server's process id only (`CHAT_POSTGRES_PID`). Living processes count to the
-/// nanosecond where the kernel tells (`/proc/PID/schedstat`), ended ones to hundredths of a second.
+/// For a process that was given the server's process id only (`CHAT_POSTGRES_PID`). Living threads count to the
+/// nanosecond where the kernel tells (`/proc/PID/task/*/schedstat`), ended ones to hundredths of a second.
 ///
 /// # Errors
 /// When there is no such process, or no `/proc`.
@@ -88,14 +88,15 @@ fn children(parent: u32) -> io::Result<Vec<u32>> {
     Ok(children)
 }
 
+/// Of all its threads. Of those that have ended the kernel tells in hundredths only.
 fn used(pid: u32) -> io::Result<Duration> {
-    let nanoseconds = fs::read_to_string(format!("/proc/{pid}/schedstat"))
-        .ok()
-        .and_then(|text| text.split(' ').next()?.parse().ok());
-    match nanoseconds {
-        Some(nanoseconds) => Ok(Duration::from_nanos(nanoseconds)),
-        None => Ok(stat(pid)?.used),
+    let mut threads = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let nanoseconds = fs::read_to_string(thread?.path().join("schedstat")).ok();
+        let nanoseconds = nanoseconds.and_then(|text| text.split(' ').next()?.parse().ok());
+        threads += Duration::from_nanos(nanoseconds.unwrap_or_default());
     }
+    Ok(threads.max(stat(pid)?.used))
 }
 
 #[derive(Debug, PartialEq)]

@@ -1,16 +1,19 @@
 //! The configurations of the documentation, with the programs that they are for: a thousand clients through each, with
-//! default limits, and TLS at either end. `CHAT_NGINX` and `CHAT_CADDY` name the programs.
+//! default limits, TLS at either end, and two nodes behind one address.
 
 // Helpers of tests may fail as loudly as tests.
 #![allow(clippy::unwrap_used)]
 
-#[path = "it/process.rs"]
+#[path = "../it/process.rs"]
 #[allow(dead_code)] // Other tests use the rest.
 mod process;
 
-#[path = "../../chat-transport-ws/tests/it/peer.rs"]
+#[path = "../../../chat-transport-ws/tests/it/peer.rs"]
 #[allow(dead_code)]
 mod peer;
+
+mod programs;
+mod two_nodes;
 
 use chat_core::codec::Codec;
 use chat_core::frame::{ClientFrame, Hello, Resume};
@@ -19,22 +22,20 @@ use chat_core::{
 };
 use peer::{Peer, frame, handshake};
 use process::{Process, chat_server, free_address, get, ready};
+use programs::{PATIENCE, shown};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use std::env;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::Command as Program;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 const CLIENTS: usize = 1_000;
@@ -47,8 +48,6 @@ const AT_ONCE: usize = 32;
 
 /// As many are in a room, and each of them says something, one after the other.
 const ROOM: usize = 20;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_clients_talk_through_nginx() {
@@ -156,12 +155,7 @@ impl House {
             Kind::Nginx => nginx(path, address, server, tls),
             Kind::Caddy => caddy(path, address, server, tls),
         };
-        for _ in 0..PATIENCE.as_millis() / 50 {
-            if std::net::TcpStream::connect(address).is_ok() {
-                break;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
+        programs::listens(address).await;
         let mut roots = RootCertStore::empty();
         roots.add(cert.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -197,14 +191,12 @@ impl House {
     }
 }
 
-/// As in the documentation, but for addresses, certificates and where nginx keeps its own files.
+/// As in the documentation, but for addresses and certificates.
 fn nginx(folder: &Path, address: SocketAddr, server: SocketAddr, tls: Tls) -> Process {
-    let mut site = include_str!("../../docs/proxies/nginx.conf").replace("/etc/nginx/chat", &shown(folder, "chat"));
+    let mut site = programs::NGINX.replace("/etc/nginx/chat", &shown(folder, "chat"));
     site = match tls {
         Tls::AtProxy => site.replace("listen 443", &format!("listen {address}")),
-        Tls::Nowhere | Tls::AtServer => site
-            .replace("listen 443 ssl", &format!("listen {address}"))
-            .replace("ssl_certificate", "# ssl_certificate"),
+        Tls::Nowhere | Tls::AtServer => programs::without_tls(&site, address),
     };
     site = match tls {
         Tls::AtServer => site.replace(
@@ -217,22 +209,7 @@ fn nginx(folder: &Path, address: SocketAddr, server: SocketAddr, tls: Tls) -> Pr
         ),
         Tls::Nowhere | Tls::AtProxy => site.replace("127.0.0.1:7000", &server.to_string()),
     };
-    fs::write(folder.join("site.conf"), site).unwrap();
-    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let temporary = temporary
-        .map(|name| format!("{name}_temp_path {};", shown(folder, name)))
-        .join(" ");
-    // One process, so that what ends it ends all of it.
-    let whole = format!(
-        "daemon off; master_process off; pid {}; error_log stderr; events {{ worker_connections 4096; }} \
-         http {{ access_log off; {temporary} include {}; }}",
-        shown(folder, "pid"),
-        shown(folder, "site.conf")
-    );
-    fs::write(folder.join("nginx.conf"), whole).unwrap();
-    let mut command = Program::new(program("CHAT_NGINX"));
-    command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf"));
-    Process::start(command.args(["-e", "stderr"]))
+    programs::nginx(folder, &site)
 }
 
 fn caddy(folder: &Path, address: SocketAddr, server: SocketAddr, tls: Tls) -> Process {
@@ -245,9 +222,9 @@ fn caddy(folder: &Path, address: SocketAddr, server: SocketAddr, tls: Tls) -> Pr
         ),
         Tls::Nowhere | Tls::AtServer => format!("http://:{} {{", address.port()),
     };
-    let file = include_str!("../../docs/proxies/Caddyfile").replace("chat.example.com {", &site);
-    let file = match tls {
-        Tls::AtServer => file.replace(
+    let site = programs::CADDY.replace("chat.example.com {", &site);
+    let site = match tls {
+        Tls::AtServer => site.replace(
             "127.0.0.1:7000",
             &format!(
                 "https://{server} {{\n\t\ttransport http {{\n\t\t\ttls_server_name localhost\n\t\t\t\
@@ -255,26 +232,9 @@ fn caddy(folder: &Path, address: SocketAddr, server: SocketAddr, tls: Tls) -> Pr
                 shown(folder, "chat.crt")
             ),
         ),
-        Tls::Nowhere | Tls::AtProxy => file.replace("127.0.0.1:7000", &server.to_string()),
+        Tls::Nowhere | Tls::AtProxy => site.replace("127.0.0.1:7000", &server.to_string()),
     };
-    let own = "{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.1\n}\n";
-    fs::write(folder.join("Caddyfile"), format!("{own}{file}")).unwrap();
-    let mut command = Program::new(program("CHAT_CADDY"));
-    for name in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
-        command.env(name, folder);
-    }
-    let command = command.args(["run", "--adapter", "caddyfile", "--config"]);
-    Process::start(command.arg(folder.join("Caddyfile")))
-}
-
-fn shown(folder: &Path, file: &str) -> String {
-    folder.join(file).display().to_string()
-}
-
-fn program(name: &str) -> PathBuf {
-    let path = env::var_os(name);
-    let advice = "this test needs the proxies: run `cargo xtask test`, which finds or fetches them, or set";
-    path.unwrap_or_else(|| panic!("{advice} {name}")).into()
+    programs::caddy(folder, &site)
 }
 
 /// Says what it is told and keeps all that it hears.

@@ -11,6 +11,7 @@
 
 pub mod append;
 pub mod baseline;
+pub mod bells;
 pub mod cluster;
 pub mod cpu;
 pub mod fanout;

@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 /// What is measured.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Which bench: `fanout`, `append` or `cluster`.
+    /// Which bench: `fanout`, `append`, `cluster` or `bells`.
     name: String,
     /// Which store, for a bench that knows several; `postgres` starts a private PostgreSQL unless CHAT_POSTGRES_URL
     /// names one.
@@ -42,11 +42,15 @@ pub fn run(workspace: &Workspace, options: &Options) -> Outcome {
         command.arg("--json");
     }
     command.args(&options.rest);
-    let is_cluster = options.name == "cluster";
-    if is_cluster {
-        Programs::find_one(workspace, "redis-server")?.tell(&mut command);
+    let brokers: &[&str] = match options.name.as_str() {
+        "cluster" => &["redis-server"],
+        "bells" => &["redis-server", "nats-server"],
+        _ => &[],
+    };
+    for broker in brokers {
+        Programs::find_one(workspace, broker)?.tell(&mut command);
     }
-    let on_postgres = is_cluster || options.store.as_deref() == Some("postgres");
+    let on_postgres = !brokers.is_empty() || options.store.as_deref() == Some("postgres");
     if !on_postgres || env::var_os("CHAT_POSTGRES_URL").is_some() {
         return child::run(&mut command, None);
     }

@@ -1,11 +1,11 @@
-//! `bench fanout` and `bench append` measure; `bench serve …` is one of the servers that it starts.
+//! `bench fanout`, `append`, `cluster` and `bells` measure; `bench serve …` is one of the servers that it starts.
 #![forbid(unsafe_code)]
 
 use benches::baseline;
 use benches::fanout::{self, Kind};
 use benches::load::Shape;
 use benches::ours::{self, Node};
-use benches::{append, cluster};
+use benches::{append, bells, cluster};
 use clap::{Parser, Subcommand};
 use std::error::Error;
 use std::io::Read;
@@ -24,6 +24,8 @@ enum What {
     Fanout(fanout::Options),
     /// As `fanout`, but with two nodes on one Redis, ours on one PostgreSQL.
     Cluster(cluster::Options),
+    /// What the brokers between nodes carry, and what a bell costs them.
+    Bells(bells::Options),
     /// Messages acknowledged a second, CPU and reads of a store, beside the plain way on the same database.
     Append(append::Options),
     /// One of the servers, until its standard input ends.
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         What::Fanout(options) => fanout::run(&options),
         What::Append(options) => append::run(&options).map_err(|error| error as Box<dyn Error>),
         What::Cluster(options) => cluster::run(&options),
+        What::Bells(options) => bells::run(&options).map_err(|error| error as Box<dyn Error>),
         What::Serve {
             kind,
             shape,

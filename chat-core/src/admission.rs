@@ -14,6 +14,8 @@ use tokio::time::Instant;
 const BURST_SECONDS: u32 = 5;
 /// When a limit that is no rate is reached, come back after this.
 const RETRY: Duration = Duration::from_secs(5);
+/// Nobody is asked to stay away for longer.
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -35,6 +37,8 @@ struct State {
     connections: usize,
     unauthenticated: usize,
     handshakes: Budget,
+    /// When those may come who were turned away because the node takes no more: each at a time of their own.
+    later: Budget,
     addresses: HashMap<IpAddr, Address>,
 }
 
@@ -69,6 +73,7 @@ impl Admission {
                     limits.handshakes_per_second,
                     limits.handshakes_per_second * BURST_SECONDS,
                 ),
+                later: Budget::new(limits.handshakes_per_second, 0),
                 addresses: HashMap::new(),
             }),
             emptied: Notify::new(),
@@ -88,7 +93,12 @@ impl Admission {
         if state.connections >= self.bounds.connections || state.unauthenticated >= self.bounds.unauthenticated {
             return Err(RETRY);
         }
-        state.handshakes.take(1, now)?;
+        let mut handshakes = state.handshakes.clone();
+        if handshakes.take(1, now).is_err() {
+            state.later.charge(1, now);
+            let at = state.later.owes_until(now).unwrap_or(now);
+            return Err(at.saturating_duration_since(now).min(RETRY_MAX));
+        }
         if let Some(address) = address {
             let rate = self.bounds.address_rate;
             let known = state.addresses.entry(address).or_insert_with(|| Address {
@@ -101,6 +111,8 @@ impl Admission {
             known.handshakes.take(1, now)?;
             known.connections += 1;
         }
+        // Whoever is refused for their address alone has cost the others nothing.
+        state.handshakes = handshakes;
         state.connections += 1;
         state.unauthenticated += 1;
         metrics::gauge!("chat_connections").set(state.connections as f64);
@@ -166,6 +178,39 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_over_the_limit_of_an_address_takes_nothing_from_the_others() {
+        let admission = Arc::new(Admission::new(&Limits::default()));
+        let mut places = Vec::new();
+        for attempt in 0..10_000 {
+            if let Ok(place) = admission.admit(Some([192, 0, 2, 1].into())) {
+                assert!(attempt < 50, "its own burst");
+                places.push(place);
+            }
+        }
+        assert!(admission.admit(Some([192, 0, 2, 2].into())).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_are_turned_away_are_asked_to_come_one_after_the_other() {
+        let admission = Arc::new(Admission::new(&Limits {
+            unauthenticated_max: 10_000,
+            ..Limits::default()
+        }));
+        let _places: Vec<_> = (0..1_000).map(|_| admission.admit(None).unwrap()).collect();
+        let asked: Vec<_> = (0..10_000).map(|_| admission.admit(None).unwrap_err()).collect();
+        let within = |from: u64, to: u64| {
+            let range = Duration::from_secs(from)..Duration::from_secs(to);
+            asked.iter().filter(|after| range.contains(*after)).count()
+        };
+        assert_eq!(
+            [within(1, 2), within(10, 11), within(29, 30)],
+            [200; 3],
+            "as many as a second takes"
+        );
+        assert!(asked.iter().all(|after| *after <= RETRY_MAX));
+    }
 
     #[tokio::test]
     async fn the_addresses_of_one_ipv6_network_count_as_one() {

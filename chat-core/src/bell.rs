@@ -13,7 +13,7 @@ pub use topic::{topic_of_conversation, topic_of_user};
 use crate::presence::Digest;
 use chat_protocol::event::Event;
 use chat_protocol::frame::LogItem;
-use chat_protocol::id::{ConversationId, Epoch, NodeId, Position, SessionId, UserId};
+use chat_protocol::id::{ConversationId, Epoch, NodeId, Position, SessionId, Timestamp, UserId};
 use chat_protocol::signal::{DisplaySignal, MarksSignal, PresenceSignal, Signal, TypingSignal};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value};
@@ -68,14 +68,16 @@ pub enum Bell {
     Revoked {
         /// Whose.
         user: UserId,
-        /// How long ago: sessions that began since are none of those.
-        #[serde(default)]
-        ago_ms: u64,
+        /// When, by the store's clock: sessions that began since are none of those.
+        at: Timestamp,
     },
     /// Who is on which node; on the nodes' topic.
     Presence(PresenceBell),
     /// Nothing: a node rings it to hear itself; on the nodes' topic.
-    Probe,
+    Probe {
+        /// Which of its probes.
+        number: u64,
+    },
     /// A bell of a newer node; it is ignored. Never rung.
     #[serde(skip_deserializing)]
     Unknown,

@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 /// A node that is asked for all of its users answers at most once in this time: all nodes hear the answer.
 const ANSWER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After a failure the lease is tried again so soon.
+/// After a failure the lease is tried again so soon; and after it was lost, so that sockets that died meanwhile are found
+/// before others believe this node again.
 const LEASE_RETRY: Duration = Duration::from_secs(1);
 
 /// Bells of a node whose lease ran out are not believed for so long, however late the broker brings them.
@@ -41,6 +42,9 @@ pub struct PresenceTimes {
     pub lease_interval: Duration,
     /// How long a user stays online after their last connection dropped, and after their node left in good order.
     pub grace: Duration,
+    /// How long a socket may take to answer whether it lives. For so long after a node had lost its lease, who drops has no
+    /// grace: nobody knows how long ago they left.
+    pub answer: Duration,
 }
 
 impl Default for PresenceTimes {
@@ -49,6 +53,7 @@ impl Default for PresenceTimes {
             lease_ttl: Duration::from_secs(10),
             lease_interval: Duration::from_secs(4),
             grace: Duration::from_secs(10),
+            answer: Duration::from_secs(10),
         }
     }
 }
@@ -109,12 +114,18 @@ pub struct Presence {
 struct StoreClock {
     seen: Instant,
     at: Timestamp,
+    /// By so much it may be later: as long as the store took to say it.
+    late: Duration,
 }
 
 impl StoreClock {
     fn at(&self, now: Instant) -> Timestamp {
         let since = now.saturating_duration_since(self.seen).as_millis();
         Timestamp(self.at.0.saturating_add(u64::try_from(since).unwrap_or(u64::MAX)))
+    }
+
+    fn at_most(&self, now: Instant) -> Timestamp {
+        self.at(now + self.late)
     }
 }
 
@@ -127,6 +138,8 @@ struct OwnLease {
     /// Since when the lease is known to hold; nobody answered for this node's sockets later than that.
     renewed: Timestamp,
     standing: Standing,
+    /// Until then it is not known who is still there: the lease was lost, or has been back for a short while only.
+    doubted_until: Option<Instant>,
     /// Whether leases were read at all.
     has_read: bool,
 }
@@ -155,7 +168,11 @@ impl Presence {
         Self {
             node,
             times,
-            clock: StoreClock { seen: now, at },
+            clock: StoreClock {
+                seen: now,
+                at,
+                late: Duration::ZERO,
+            },
             part_bytes,
             own: Own::default(),
             lease: OwnLease {
@@ -163,6 +180,7 @@ impl Presence {
                 requested: None,
                 renewed: at,
                 standing: Standing::Lost,
+                doubted_until: None,
                 has_read: false,
             },
             answer: Answer::default(),
@@ -190,7 +208,12 @@ impl Presence {
                     self.own_changed(user, true, now, effects);
                 }
             }
-            Input::Disconnected(user) => self.own.disconnected(&user, now + self.times.grace),
+            Input::Disconnected(user) => {
+                let in_doubt = self.lease.doubted_until.is_some_and(|until| now < until);
+                let grace = if in_doubt { Duration::ZERO } else { self.times.grace };
+                self.own.disconnected(&user, now + grace);
+                self.pass_time(now, effects);
+            }
             Input::Leases(leases) => self.leases(&leases, now, effects),
             Input::LeaseFailed => {
                 self.lease.requested = None;
@@ -236,6 +259,11 @@ impl Presence {
         }
     }
 
+    /// The store's time, between what it may be at the least and at the most.
+    pub fn store_time(&self, now: Instant) -> (Timestamp, Timestamp) {
+        (self.clock.at(now), self.clock.at_most(now))
+    }
+
     /// Whether the other nodes still believe this one: its lease holds.
     pub fn is_verified(&self) -> bool {
         matches!(self.lease.standing, Standing::Holds(_))
@@ -255,7 +283,11 @@ impl Presence {
         }
         if matches!(self.lease.standing, Standing::Holds(until) if until <= now) {
             self.lease.standing = Standing::Lost;
+            self.lease.renew_at = self.lease.renew_at.max(now + LEASE_RETRY);
             effects.push(Effect::Verified(false));
+        }
+        if self.lease.has_read && !self.is_verified() {
+            self.lease.doubted_until = Some(now + self.times.answer);
         }
         if self.lease.renew_at <= now {
             self.lease.renew_at = now + self.times.lease_interval;
@@ -289,9 +321,11 @@ impl Presence {
     fn leases(&mut self, leases: &[Lease], now: Instant, effects: &mut Vec<Effect>) {
         let before = self.lease.has_read.then_some(self.lease.renewed);
         if let Some(lease) = leases.first() {
+            let asked = self.lease.requested.unwrap_or(now);
             self.clock = StoreClock {
                 seen: now,
                 at: lease.at,
+                late: now.saturating_duration_since(asked),
             };
         }
         self.own_lease_renewed(now, effects);

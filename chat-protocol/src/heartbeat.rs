@@ -58,6 +58,11 @@ impl Heartbeat {
         self.asked = None;
     }
 
+    /// Asks now, whenever the peer was heard last: its answer has the time that every answer has.
+    pub(crate) fn ask(&mut self, now: Instant) {
+        self.asked.get_or_insert(now);
+    }
+
     /// What is due now. A peer is dead only after it was asked: a process that slept through both times asks first.
     pub(crate) fn beat(&mut self, now: Instant) -> Option<Beat> {
         if self.is_held() || now < self.deadline() {

@@ -45,6 +45,8 @@ pub enum Input {
     /// does not count meanwhile: the peer may not have been asked yet, or its answer was not read. A caller that says
     /// so closes by itself when the socket makes no progress.
     Held(bool),
+    /// Nothing that was heard of the peer counts any more, as after this process stood still: it is asked at once.
+    Doubted,
     /// Time has passed.
     Tick,
 }
@@ -154,6 +156,12 @@ impl ServerSession {
             }
             Input::Refreshed { expires_in } => self.expiry = self.expiry_in(expires_in, now),
             Input::Held(held) => self.heartbeat.hold(held, now),
+            Input::Doubted => {
+                if matches!(self.phase, Phase::Resuming { .. } | Phase::Resumed) {
+                    self.heartbeat.ask(now);
+                    out.push(Effect::Send(ServerFrame::Ping));
+                }
+            }
             Input::Tick => self.tick(now, out),
         }
     }

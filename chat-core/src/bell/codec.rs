@@ -17,6 +17,8 @@ const FORMAT: u8 = 1;
 const NODE: std::ops::Range<usize> = 1..17;
 const PROOF: std::ops::Range<usize> = 17..33;
 const BODY: usize = PROOF.end;
+/// A probe is no longer than this.
+const PROBE_BYTES_MAX: usize = 48;
 
 type Proof = Hmac<Sha256>;
 
@@ -120,6 +122,16 @@ impl BellCodec {
     /// has shown as well as we that this node hears.
     pub fn is_own(&self, bytes: &[u8]) -> bool {
         bytes.len() >= BODY && bytes[0] == FORMAT && bytes[NODE] == self.own.as_uuid().as_bytes()[..]
+    }
+
+    /// Which probe of this node's own has come back, if this is one.
+    pub fn probe(&self, own: &[u8]) -> Option<u64> {
+        // Nothing longer is looked into: most of what a node hears of itself is not about itself.
+        let body = own.get(BODY..).filter(|body| body.len() <= PROBE_BYTES_MAX)?;
+        match serde_json::from_slice(body) {
+            Ok(Bell::Probe { number }) => Some(number),
+            _ => None,
+        }
     }
 
     /// Who rang, and what; none when it is foreign, altered, or our own.
@@ -270,8 +282,9 @@ mod tests {
             },
             Bell::Revoked {
                 user: user.clone(),
-                ago_ms: 7,
+                at: Timestamp(7),
             },
+            Bell::Probe { number: u64::MAX },
             Bell::Presence(PresenceBell::Changed {
                 version: 1,
                 digest,

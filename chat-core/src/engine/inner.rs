@@ -22,7 +22,7 @@ use crate::tasks::{bells, conversation, reconcile};
 use crate::transport::Stop;
 use chat_protocol::code::CloseCode;
 use chat_protocol::event::Event;
-use chat_protocol::id::{ConversationId, Epoch, NUMBER_MAX, NodeId, UserId};
+use chat_protocol::id::{ConversationId, Epoch, NUMBER_MAX, NodeId, Timestamp, UserId};
 use chat_protocol::signal::{DisplaySignal, PresenceSignal, Signal};
 use dashmap::DashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +68,7 @@ pub(crate) struct Inner {
     pub(crate) reconcile_now: Notify,
     epoch: Mutex<Epoch>,
     /// Whose sessions the host revoked of late, and when.
-    revoked: Mutex<BTreeMap<UserId, Instant>>,
+    revoked: Mutex<BTreeMap<UserId, (Instant, Timestamp)>>,
     /// Held while the store is asked which epoch holds.
     epoch_turn: tokio::sync::Mutex<()>,
     serials: AtomicU64,
@@ -101,6 +101,7 @@ impl Inner {
             lease_ttl: limits.lease_ttl,
             lease_interval: limits.lease_interval,
             grace: limits.presence_grace,
+            answer: limits.connection.heartbeat_timeout,
         };
         let (rings, rings_out) = mpsc::channel(limits.bell_queue_max);
         let (committed, committed_out) = mpsc::channel(limits.after_commit_queue_max);
@@ -289,25 +290,27 @@ impl Inner {
 
     /// Ends a user's sessions everywhere: rung now, and again with every reconcile for two lives of a lease.
     pub(crate) fn revoke(&self, user: &UserId) {
+        let now = Instant::now();
+        let (_, at) = self.presence_machine().store_time(now.into_std());
         // First remembered, then ended: who enters meanwhile sees the one, or is found by the other.
         let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        revoked.insert(user.clone(), Instant::now());
+        revoked.insert(user.clone(), (now, at));
         drop(revoked);
-        self.revoke_local(user, Duration::ZERO);
-        self.ring_revoked(user, Duration::ZERO);
+        self.end_sessions(user, Duration::ZERO);
+        self.ring_revoked(user, at);
     }
 
     /// Whether a user's sessions were revoked here since then. Other nodes are rung again until they have seen it.
     pub(crate) fn was_revoked(&self, user: &UserId, since: Instant) -> bool {
         let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        revoked.get(user).is_some_and(|at| *at >= since)
+        revoked.get(user).is_some_and(|(at, _)| *at >= since)
     }
 
     pub(crate) fn ring_revoked_again(&self) {
         let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        revoked.retain(|_, at| at.elapsed() <= self.limits.lease_ttl * 2);
-        for (user, at) in &*revoked {
-            self.ring_revoked(user, at.elapsed());
+        revoked.retain(|_, (since, _)| since.elapsed() <= self.limits.lease_ttl * 2);
+        for (user, (_, at)) in &*revoked {
+            self.ring_revoked(user, *at);
         }
     }
 
@@ -326,8 +329,14 @@ impl Inner {
         }
     }
 
+    /// Ends the sessions that a user had then, by the store's clock; in doubt one more rather than one less.
+    pub(crate) fn revoke_local(&self, user: &UserId, at: Timestamp) {
+        let (now, _) = self.presence_machine().store_time(Instant::now().into_std());
+        self.end_sessions(user, Duration::from_millis(now.0.saturating_sub(at.0)));
+    }
+
     /// Ends the sessions that a user had so long ago.
-    pub(crate) fn revoke_local(&self, user: &UserId, ago: Duration) {
+    fn end_sessions(&self, user: &UserId, ago: Duration) {
         for session in self
             .hub
             .sessions_of(user)

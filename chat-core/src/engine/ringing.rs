@@ -7,9 +7,8 @@ use crate::bell::{self, Bell};
 use crate::tasks::bells::Ring;
 use bytes::Bytes;
 use chat_protocol::event::Event;
-use chat_protocol::id::{ConversationId, NUMBER_MAX, Position, Seq, SessionId, Tag, UserId};
+use chat_protocol::id::{ConversationId, NUMBER_MAX, Position, Seq, SessionId, Tag, Timestamp, UserId};
 use chat_protocol::signal::Signal;
-use std::time::Duration;
 
 impl Inner {
     /// The events of one batch; where the backplane is not meant to carry them, only where they end.
@@ -72,16 +71,16 @@ impl Inner {
         self.ring_bell(Topic::Nodes, &Bell::Session { session, attempt });
     }
 
-    pub(super) fn ring_revoked(&self, user: &UserId, ago: Duration) {
+    pub(super) fn ring_revoked(&self, user: &UserId, at: Timestamp) {
         let topic = bell::topic_of_user(user, self.limits.topics);
-        let ago_ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
         let user = user.clone();
-        self.ring_bell(topic, &Bell::Revoked { user, ago_ms });
+        self.ring_bell(topic, &Bell::Revoked { user, at });
     }
 
     /// Rings on the nodes' topic to hear itself.
     pub(crate) fn ring_probe(&self) {
-        self.ring_bell(Topic::Nodes, &Bell::Probe);
+        let number = self.echo.ring();
+        self.ring_bell(Topic::Nodes, &Bell::Probe { number });
     }
 
     pub(super) fn ring_bell(&self, topic: Topic, bell: &Bell) {

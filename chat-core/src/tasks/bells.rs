@@ -21,6 +21,9 @@ use tokio::time::{Instant, sleep};
 /// Bells that are rung in one call.
 const AT_ONCE: usize = 256;
 
+/// Bells with events that wait in one conversation. They may be long, and many conversations may wait for one store.
+const HEARD_MAX: usize = 32;
+
 /// Something to ring.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Ring {
@@ -66,7 +69,11 @@ fn without_older_heads(waiting: &mut Vec<Ring>) {
 pub(crate) async fn hear(inner: Arc<Inner>) {
     loop {
         match inner.backplane.recv().await {
-            Rung::Bell(bytes) if inner.bell_codec.is_own(&bytes) => inner.echo.heard(),
+            Rung::Bell(bytes) if inner.bell_codec.is_own(&bytes) => {
+                if let Some(number) = inner.bell_codec.probe(&bytes) {
+                    inner.echo.heard(number);
+                }
+            }
             Rung::Bell(bytes) => {
                 if let Some((node, bell)) = inner.bell_codec.open(&bytes) {
                     heard(&inner, node, bell);
@@ -81,8 +88,12 @@ pub(crate) async fn hear(inner: Arc<Inner>) {
     }
 }
 
-/// A conversation that has too much to do to listen is looked at by the next reconcile.
-fn heard_of(inner: &Arc<Inner>, conversation: ConversationId, input: conversation::Input) {
+/// A conversation that has too much to do to listen is looked at by the next reconcile; one that has much to do reads what
+/// bells have brought, rather than keep all of it.
+fn heard_of(inner: &Arc<Inner>, conversation: ConversationId, mut input: conversation::Input) {
+    if inner.waiting_in(conversation) >= HEARD_MAX {
+        input = conversation::Input::Look;
+    }
     if !inner.nudge(conversation, input) {
         metrics::counter!("chat_bells_dropped_total").increment(1);
     }
@@ -134,11 +145,11 @@ fn heard(inner: &Arc<Inner>, node: NodeId, bell: Bell) {
                 inner.ring_session(session, own);
             }
         }
-        Bell::Revoked { user, ago_ms } => inner.revoke_local(&user, Duration::from_millis(ago_ms)),
+        Bell::Revoked { user, at } => inner.revoke_local(&user, at),
         Bell::Presence(bell) => {
             inner.presence(presence::Input::Bell(node, bell));
         }
-        Bell::Probe | Bell::Unknown => {}
+        Bell::Probe { .. } | Bell::Unknown => {}
     }
 }
 
@@ -148,10 +159,14 @@ pub(crate) async fn keep_interest(inner: Arc<Inner>) {
     inner.hub.interest.want(Topic::Nodes);
     loop {
         let orders = inner.hub.interest.orders(inner.limits.topic_linger);
-        let mut failed = false;
+        let (mut failed, mut look) = (false, false);
         for topic in &orders.listen {
             match inner.backplane.listen(*topic).await {
-                Ok(()) => inner.hub.interest.told(*topic),
+                Ok(()) => {
+                    inner.hub.interest.told(*topic);
+                    // What nodes say of themselves they say again.
+                    look |= *topic != Topic::Nodes;
+                }
                 Err(error) => {
                     // The others would wait as long, one after the other.
                     failed = true;
@@ -160,7 +175,7 @@ pub(crate) async fn keep_interest(inner: Arc<Inner>) {
                 }
             }
         }
-        if !orders.listen.is_empty() {
+        if look {
             inner.reconcile_now.notify_one();
         }
         for topic in orders.unlisten {

@@ -68,6 +68,12 @@ impl Inner {
         }
     }
 
+    /// How much waits in the conversation's mailbox.
+    pub(crate) fn waiting_in(&self, conversation: ConversationId) -> usize {
+        let waiting = |mailbox: &mpsc::Sender<Input>| mailbox.max_capacity() - mailbox.capacity();
+        self.active.get(&conversation).map_or(0, |mailbox| waiting(&mailbox))
+    }
+
     fn mailbox(self: &Arc<Self>, conversation: ConversationId) -> mpsc::Sender<Input> {
         let entry = self.active.entry(conversation).or_insert_with(|| {
             let (sender, receiver) = mpsc::channel(self.limits.mailbox_max);
@@ -119,7 +125,7 @@ impl Task {
                     items.push(item);
                     answers.push(answer);
                 }
-                Input::Heard(events) => self.deliver(events, Origin::Elsewhere).await,
+                Input::Heard(events) => look |= self.deliver(events, Origin::Elsewhere).await,
                 Input::Look => look = true,
             }
         }
@@ -177,7 +183,9 @@ impl Task {
         metrics::counter!("chat_events_appended_total").increment(events.len() as u64);
         if !events.is_empty() {
             self.ring(&events);
-            self.deliver(events, Origin::Here).await;
+            if self.deliver(events, Origin::Here).await {
+                return false;
+            }
         }
         // A batch of repetitions may tell of a head of which this node has heard nothing yet.
         let delivered = inner
@@ -290,14 +298,16 @@ impl Task {
         }
     }
 
-    /// Delivers events that follow each other, after whatever the log has before them.
-    async fn deliver(&self, mut events: Vec<Event>, origin: Origin) {
+    /// Delivers events that follow what was delivered; `true` when the log has others before them, so that it must be
+    /// looked at: here once, rather than by each session.
+    async fn deliver(&self, mut events: Vec<Event>, origin: Origin) -> bool {
         let inner = &self.inner;
         let Some((_, delivered)) = inner.hub.receivers(self.conversation) else {
-            return inner.poke_local(concerned(&events));
+            inner.poke_local(concerned(&events));
+            return false;
         };
         let (Some(first), Some(last)) = (events.first().map(|e| e.seq), events.last().map(Event::position)) else {
-            return;
+            return false;
         };
         if let Some(delivered) = delivered {
             let is_known = || events.iter().any(|event| event.position() == delivered);
@@ -312,22 +322,21 @@ impl Task {
             if !follows {
                 // A log that has become shorter, or went another way: the log itself tells.
                 self.distrust(last);
-                return inner.poke_local(concerned(&events));
+                inner.poke_local(concerned(&events));
+                return false;
+            }
+            if first > delivered.seq.next() {
+                return true;
             }
             events.retain(|event| event.seq > delivered.seq);
-            if first > delivered.seq.next()
-                && let Ok(Some((mut missing, _))) = self.read_after(delivered).await
-            {
-                missing.retain(|event| event.seq < first);
-                self.fan_out(missing).await;
-            }
         }
         if events.is_empty() {
-            return;
+            return false;
         }
-        // Sessions that miss something before `events` notice by themselves and read the log.
+        // A session that misses something before `events` notices by itself and reads the log.
         self.fan_out(events).await;
         inner.hub.delivered(self.conversation, last);
+        false
     }
 
     /// Hands a stretch to every listener: the whole stretch, then the next receiver.

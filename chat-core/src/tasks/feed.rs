@@ -288,7 +288,11 @@ impl Feed {
         let to = page.items.last().map_or(at, LogItem::position);
         let end = match page.ended {
             Some(last) if to.seq >= last => PageEnd::Ended,
-            _ => PageEnd::More(page.head),
+            _ => {
+                // A first listener again: delivery begins here, if nobody has said where.
+                self.inner.hub.delivered_at_least(conversation, page.head);
+                PageEnd::More(page.head)
+            }
         };
         let empty = page.items.is_empty();
         let more = to.seq < page.head.seq && !matches!(end, PageEnd::Ended);

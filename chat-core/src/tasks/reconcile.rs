@@ -131,7 +131,6 @@ fn watch_backplane(inner: &Inner, was: &mut Option<&'static str>) {
         inner.hub.interest.tell_again(|topic| topic == Topic::Nodes);
     }
     if inner.backplane.has_others() {
-        inner.echo.rung();
         inner.ring_probe();
     }
 }

@@ -159,7 +159,7 @@ impl Task {
                 }
                 Woken::Nudged => {
                     if self.session.take_verify() {
-                        self.session.send(&ServerFrame::Ping);
+                        self.machine.handle(Input::Doubted, now, &mut self.effects);
                     }
                 }
                 Woken::Deadline => self.machine.handle(Input::Tick, now, &mut self.effects),
@@ -421,6 +421,8 @@ impl Task {
 
     /// Writes what waits and the close frame, as far as the socket takes them in a bounded time.
     async fn farewell(&mut self, incoming: &mut dyn Incoming, ending: Ending) {
+        // Nobody asks the store for what this session missed: it would keep a place and a connection, and wait for nobody.
+        self.feed = None;
         self.attached.detach();
         if self.session.is_lost() {
             return;

@@ -189,15 +189,19 @@ impl ClientSession {
     }
 
     fn wait(&mut self, asked: Option<Duration>, now: Instant, out: &mut Vec<ClientEffect>) {
+        let own = full_jitter(
+            self.settings.reconnect_base,
+            self.settings.reconnect_cap,
+            self.failures,
+            &mut self.random,
+        );
         let after = match asked {
-            // The server spreads its clients by the time it names; a little more never hurts.
-            Some(after) => after.saturating_add(self.random.up_to(self.settings.reconnect_base)),
-            None => full_jitter(
-                self.settings.reconnect_base,
-                self.settings.reconnect_cap,
-                self.failures,
-                &mut self.random,
-            ),
+            // The server spreads its clients by the time it names; a little more never hurts, and one that asks for
+            // little again and again is asked too often.
+            Some(after) => after
+                .saturating_add(self.random.up_to(self.settings.reconnect_base))
+                .max(own),
+            None => own,
         };
         self.failures = self.failures.saturating_add(1);
         self.phase = Phase::Waiting { until: now + after };

@@ -226,6 +226,18 @@ fn a_silent_client_is_asked_and_then_given_up() {
 }
 
 #[test]
+fn a_client_that_is_doubted_is_asked_at_once_and_given_up_as_soon_as_any() {
+    let mut bench = Bench::resumed();
+    assert_eq!(bench.input(1_000, Input::Doubted), [Effect::Send(ServerFrame::Ping)]);
+    assert_eq!(bench.deadline(), Some(11_000));
+    assert_eq!(bench.send(2_000, &ClientFrame::Pong), []);
+    assert_eq!(bench.deadline(), Some(27_000));
+    assert_eq!(bench.input(3_000, Input::Doubted), [Effect::Send(ServerFrame::Ping)]);
+    assert_close(&bench.tick(13_000), CloseCode::HeartbeatTimeout);
+    assert_eq!(bench.input(14_000, Input::Doubted), []);
+}
+
+#[test]
 fn a_ping_is_answered_and_a_flood_of_them_is_4004() {
     let mut bench = Bench::resumed();
     for _ in 0..20 {

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use chat_core::backplane::{Backplane, BackplaneError, Inbox, Rung, Topic};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -143,14 +142,14 @@ impl Backplane for NatsBackplane {
     }
 
     async fn listen(&self, topic: Topic) -> Result<(), BackplaneError> {
-        if self.listeners().contains_key(&topic) {
-            return Ok(());
-        }
         let client = self.connected()?;
         soon(async {
             let bells = client.subscribe(self.subject(topic)).await.map_err(unavailable)?;
-            if let Entry::Vacant(vacant) = self.listeners().entry(topic) {
-                vacant.insert(tokio::spawn(bring(bells, self.inbox.clone())));
+            let listener = tokio::spawn(bring(bells, self.inbox.clone()));
+            // Asked again, this node does not hear what it should: the server may have ended the subscription alone.
+            let before = self.listeners().insert(topic, listener);
+            if let Some(before) = before {
+                end(before).await;
             }
             client.flush().await.map_err(unavailable)
         })
@@ -161,9 +160,7 @@ impl Backplane for NatsBackplane {
         let Some(listener) = self.listeners().remove(&topic) else {
             return Ok(());
         };
-        listener.abort();
-        // With the subscription goes the word to the server.
-        let _ = listener.await;
+        end(listener).await;
         Ok(())
     }
 
@@ -193,6 +190,12 @@ impl fmt::Debug for NatsBackplane {
             .field("is_alive", &self.is_alive())
             .finish_non_exhaustive()
     }
+}
+
+/// With the subscription goes the word to the server.
+async fn end(listener: JoinHandle<()>) {
+    listener.abort();
+    let _ = listener.await;
 }
 
 /// Owned by its backplane.

@@ -22,6 +22,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
@@ -77,6 +78,8 @@ struct Shared {
     is_alive: AtomicBool,
     /// What the engine wants to hear. Held for a look or an insertion.
     topics: Mutex<HashSet<Topic>>,
+    /// A topic is wanted that is heard already: the node hears nothing of it, and the server may have forgotten.
+    again: Notify,
     inbox: Inbox,
 }
 
@@ -112,6 +115,7 @@ impl PostgresBackplane {
             options,
             is_alive: AtomicBool::new(true),
             topics: Mutex::default(),
+            again: Notify::new(),
             inbox: Inbox::default(),
         });
         let mut listener = shared.listener().await.map_err(OpenError::Connect)?;
@@ -180,7 +184,9 @@ impl Backplane for PostgresBackplane {
     }
 
     async fn listen(&self, topic: Topic) -> Result<(), BackplaneError> {
-        self.shared.topics().insert(topic);
+        if !self.shared.topics().insert(topic) {
+            self.shared.again.notify_one();
+        }
         Ok(())
     }
 
@@ -269,7 +275,19 @@ impl Shared {
     /// Hears until nothing can be heard any more, and tells why.
     async fn hear_on(&self, listener: &mut PgListener) -> String {
         loop {
-            match timeout(SILENCE, listener.try_recv()).await {
+            let heard = tokio::select! {
+                biased;
+                () = self.again.notified() => None,
+                heard = timeout(SILENCE, listener.try_recv()) => Some(heard),
+            };
+            let Some(heard) = heard else {
+                match timeout(ANSWER_TIMEOUT, listener.listen(&self.channel)).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => return error.to_string(),
+                    Err(_) => return "the server does not answer".to_owned(),
+                }
+            };
+            match heard {
                 Ok(Ok(Some(notification))) => {
                     for (topic, bell) in unpacked(notification.payload()) {
                         if self.topics().contains(&topic) {

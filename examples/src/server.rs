@@ -3,7 +3,7 @@
 use crate::backplane::{Bells, BellsProblem};
 use crate::jwt::KeyProblem;
 use crate::settings::Settings;
-use crate::site::{self, Admits};
+use crate::site::{self, Admits, Door};
 use crate::store::{self, Place, StoreProblem};
 use crate::tls::{self, TlsProblem};
 use crate::{keys, lobby};
@@ -14,6 +14,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
@@ -112,19 +113,21 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(StartError::Metrics)?;
 
-    let store = store::open(&settings.store, &place).await.map_err(StartError::Store)?;
-    let mut builder = store.give(Engine::builder()).limits(settings.limits());
-    if let Some(bells) = &bells {
-        builder = bells.give(&store, builder).await.map_err(StartError::Backplane)?;
-    }
     let tokens = keys.map(|keys| keys::hooks(keys, settings));
-    let builder = match tokens.clone() {
-        Some(tokens) => builder.hooks(tokens),
-        None => builder.hooks(Guests),
+    let start = async {
+        let store = store::open(&settings.store, &place).await.map_err(StartError::Store)?;
+        let mut builder = store.give(Engine::builder()).limits(settings.limits());
+        if let Some(bells) = &bells {
+            builder = bells.give(&store, builder).await.map_err(StartError::Backplane)?;
+        }
+        let builder = match tokens.clone() {
+            Some(tokens) => builder.hooks(tokens),
+            None => builder.hooks(Guests),
+        };
+        let engine = builder.build().await.map_err(StartError::Engine)?;
+        lobby::open(&engine).await.map_err(StartError::Lobby)?;
+        Ok((store, engine))
     };
-    let engine = builder.build().await.map_err(StartError::Engine)?;
-    lobby::open(&engine).await.map_err(StartError::Lobby)?;
-
     let mut config = WsConfig::default();
     config.origins.clone_from(&settings.origins);
     config.trusted_proxies.clone_from(&settings.trusted_proxies);
@@ -132,16 +135,22 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         // Whoever expects many connections of one address expects many of its handshakes at once.
         config.handshakes_per_address_max = config.handshakes_per_address_max.max(connections.get());
     }
-    let router = site::router(&engine, config.clone(), metrics.clone(), admits);
+    let (door, has_tls) = (Door::default(), tls.is_some());
+    let mut serve = pin!(async {
+        match tls {
+            Some(tls) => serve_https(listener, door.router(), &config, tls).await,
+            None => serve_http(listener, door.router(), &config).await,
+        }
+    });
+    // Meanwhile whoever asks is told that it lives, and is not ready.
+    let (store, engine) = tokio::select! {
+        biased;
+        started = start => started?,
+        never = &mut serve => match never {},
+    };
+    door.open(site::router(&engine, config.clone(), metrics.clone(), admits));
     // Whoever started the server may have stopped reading; that is no reason not to serve.
-    let _ = greet(
-        &mut out,
-        address,
-        tls.is_some(),
-        &place,
-        bells.as_ref(),
-        judges.as_deref(),
-    );
+    let _ = greet(&mut out, address, has_tls, &place, bells.as_ref(), judges.as_deref());
     if admits == Admits::Guests {
         // Behind the start lines, which are elsewhere: in a terminal the two would mingle.
         tracing::warn!("no key is set: guests are admitted under any name");
@@ -172,15 +181,11 @@ pub async fn run(settings: &Settings, mut out: impl Write, stop: impl Future<Out
         tracing::info!("stopping: clients are told when to come back");
         engine.shutdown(settings.grace()).await;
     };
-    let serve = async || match tls {
-        Some(tls) => serve_https(listener, router, &config, tls).await,
-        None => serve_http(listener, router, &config).await,
-    };
     // While it drains, pages and health are still served, so that a balancer sees `/readyz` say no.
     tokio::select! {
         biased;
         () = drained => {}
-        never = serve() => match never {},
+        never = &mut serve => match never {},
         never = upkeep() => match never {},
         never = rekey() => match never {},
     }

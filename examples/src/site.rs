@@ -13,7 +13,7 @@ use axum::{Router, routing::get};
 use chat_core::Engine;
 use chat_transport_ws::{WsConfig, WsService};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tower_service::Service;
 
 /// The demo page: one file, which is told whom the server [`Admits`].
@@ -37,6 +37,38 @@ struct Site {
     engine: Engine,
     metrics: PrometheusHandle,
     page: Arc<str>,
+}
+
+/// Behind it is nothing while the server starts, which may take its time where a schema is brought up to date.
+#[derive(Clone, Default)]
+pub struct Door(Arc<OnceLock<Router>>);
+
+impl Door {
+    /// Lets everybody through to all paths.
+    pub fn open(&self, router: Router) {
+        self.0.get_or_init(|| router);
+    }
+
+    /// Alive and not ready, until it is open.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(through).with_state(self.clone())
+    }
+}
+
+async fn through(State(Door(behind)): State<Door>, request: Request) -> Response {
+    match behind.get() {
+        Some(router) => match router.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+        None if request.uri().path() == "/healthz" => "alive\n".into_response(),
+        None => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(header::RETRY_AFTER, "1")],
+            "starting\n",
+        )
+            .into_response(),
+    }
 }
 
 /// All paths of the server.

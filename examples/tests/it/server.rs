@@ -1,8 +1,9 @@
 //! What an operator sees of chat-server.
 
-use crate::process::{Process, SOON, chat_server, exchange, free_address, get, serve};
-use std::net::TcpStream;
-use std::time::Instant;
+use crate::process::{Process, SOON, chat_server, chat_server_on, exchange, free_address, get, serve};
+use std::net::{TcpListener, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 #[test]
 fn one_port_serves_page_health_and_metrics() {
@@ -143,4 +144,24 @@ fn sigterm_drains_and_ends_with_code_0() {
     assert_eq!(server.ended().code(), Some(0));
     server.output.wait_for("Stopped.");
     ana.notes.wait_for("the connection is gone");
+}
+
+/// Its database takes the connection and says nothing, for as long as the server waits for it.
+#[test]
+fn while_it_starts_it_lives_and_is_not_ready() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!("postgres://chat@{}/chat", silent.local_addr().unwrap());
+    let address = free_address();
+    let mut server = Process::start(&mut chat_server_on(&store, &address.to_string()));
+    let since = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        assert!(since.elapsed() < SOON, "{:?}", server.notes.lines());
+        sleep(Duration::from_millis(5));
+    }
+    assert_eq!(get(address, "/healthz").0, 200);
+    for path in ["/readyz", "/chat", "/metrics"] {
+        let (status, answer) = get(address, path);
+        assert!(status == 503 && answer.ends_with("starting\n"), "{answer}");
+    }
+    assert!(!server.ended().success(), "it waited for nothing");
 }

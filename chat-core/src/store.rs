@@ -71,6 +71,12 @@ pub trait Store: Send + Sync + 'static {
     /// Not cancel safe: a dropped future leaves every item unknown.
     async fn append(&self, batch: Append) -> Result<Appended, StoreError>;
 
+    /// Other nodes wrote these events, which follow `after` in this order, as the chain of their tags shows. A hint, for
+    /// stores that judge by what they saw last and prove it when they write; the others need not listen.
+    fn heard(&self, conversation: ConversationId, after: Position, events: &[Event]) {
+        let _ = (conversation, after, events);
+    }
+
     /// What stands under this id in this conversation, if anything does.
     async fn lookup(&self, conversation: ConversationId, id: CommandId) -> Result<Read<Option<Prior>>, StoreError>;
 

@@ -6,7 +6,7 @@
 use crate::rows::{Members, Place};
 use crate::writes::{Writes, Written};
 use chat_core::command::Command;
-use chat_core::id::{ConversationId, Epoch};
+use chat_core::id::{ConversationId, Epoch, Position};
 use chat_core::store::{Actor, Append, AppendItem};
 use std::collections::{HashMap, HashSet};
 
@@ -56,6 +56,15 @@ impl Known {
             }
         }
         (places, members)
+    }
+
+    /// Takes a conversation from one place to another, between which there are messages of others alone.
+    pub fn go_on(&mut self, conversation: ConversationId, (from, to): (Position, Position)) {
+        if let Some(seen) = self.seen.get_mut(&conversation)
+            && seen.place.head == from
+        {
+            seen.place.head = to;
+        }
     }
 
     fn suffices(&self, batch: &Append) -> bool {

@@ -4,6 +4,7 @@ mod backplane;
 mod commit;
 mod held;
 mod messages;
+mod news;
 mod session;
 
 pub use backplane::PostgresBackplane;
@@ -17,11 +18,13 @@ use crate::statements::{self, Seats};
 use crate::{identity, keep, read, store};
 use chat_core::command::{Command, PageToken};
 use chat_core::conversation::InboxEntry;
+use chat_core::event::Event;
 use chat_core::frame::{ConversationView, HistoryPage, InboxPage, MarkPage, MemberPage, ReactionPage, Stored};
-use chat_core::id::{CommandId, ConversationId, Epoch, MessageId, NodeId, Revision, UserId};
+use chat_core::id::{CommandId, ConversationId, Epoch, MessageId, NodeId, Position, Revision, UserId};
 use chat_core::store::*;
 use commit::{ALONE_MAX, Commit};
 use held::Held;
+use news::News;
 use serde_json::Value;
 use session::Session;
 use sqlx::migrate::{Migrate, MigrateError};
@@ -99,6 +102,7 @@ struct Shared {
     begin_writing: String,
     /// For the connections that commit, which are no pool's.
     options: PgConnectOptions,
+    news: News,
 }
 
 /// How a [`PostgresStore`] is opened.
@@ -172,6 +176,7 @@ impl PostgresOptions {
             options: options.options([("search_path", search_path)]),
             pool,
             owns_pool,
+            news: News::default(),
         });
         let alone = Arc::new(Semaphore::new(ALONE_MAX));
         Ok(PostgresStore {
@@ -444,7 +449,13 @@ impl Shared {
     }
 }
 
-store::implement!(PostgresStore, "postgres");
+store::implement!(
+    PostgresStore,
+    "postgres",
+    fn heard(&self, conversation: ConversationId, after: Position, events: &[Event]) {
+        self.shared.news.add(conversation, after, events);
+    }
+);
 
 #[cfg(all(test, feature = "postgres-tests"))]
 mod tests {

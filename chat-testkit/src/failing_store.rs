@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use chat_core::Store;
 use chat_core::command::PageToken;
 use chat_core::conversation::InboxEntry;
+use chat_core::event::Event;
 use chat_core::frame::{ConversationView, HistoryPage, InboxPage, MarkPage, MemberPage, ReactionPage};
-use chat_core::id::{CommandId, ConversationId, MessageId, NodeId, Revision, UserId};
+use chat_core::id::{CommandId, ConversationId, MessageId, NodeId, Position, Revision, UserId};
 use chat_core::store::{
     Append, Appended, Changes, Head, HistoryQuery, Horizon, InboxChange, InboxChanged, Lease, ListQuery, LogQuery,
     LogRead, Memberships, Prior, Read, StoreError, StoreIdentity,
@@ -312,6 +313,10 @@ impl Store for FailingStore {
 
     fn serves_one_node(&self) -> bool {
         self.inner.serves_one_node()
+    }
+
+    fn heard(&self, conversation: ConversationId, after: Position, events: &[Event]) {
+        self.inner.heard(conversation, after, events);
     }
 
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {

@@ -328,6 +328,9 @@ impl Task {
             if first > delivered.seq.next() {
                 return true;
             }
+            if origin == Origin::Elsewhere && first == delivered.seq.next() && is_chain(delivered, &events) {
+                inner.store.heard(self.conversation, delivered, &events);
+            }
             events.retain(|event| event.seq > delivered.seq);
         }
         if events.is_empty() {
@@ -398,6 +401,15 @@ fn shows_beyond(event: &Event, stretch: &[Event]) -> bool {
 enum Origin {
     Here,
     Elsewhere,
+}
+
+/// Whether each of these events follows the one before it, the first a place, by their tags.
+fn is_chain(mut at: Position, events: &[Event]) -> bool {
+    events.iter().all(|event| {
+        let follows = event.seq == at.seq.next() && tag_behind(at.tag, event) == event.tag;
+        at = event.position();
+        follows
+    })
 }
 
 /// The tag that an event must have behind this one.

@@ -99,7 +99,14 @@ impl Commit {
         let mut session = self.shared.session(&mut connection);
         let batches: Vec<_> = group.iter().map(|job| &job.batch).collect();
         let committed = match way {
-            Way::Messages => without_locks(&mut session, &batches, &mut self.known).await,
+            Way::Messages => {
+                for batch in &batches {
+                    if let Some(stretch) = self.shared.news.take(batch.conversation) {
+                        self.known.go_on(batch.conversation, stretch);
+                    }
+                }
+                without_locks(&mut session, &batches, &mut self.known).await
+            }
             Way::Locked => with_locks(&self.shared, &mut session, &batches, Elsewhere::Skip).await,
         };
         match (way, &committed) {

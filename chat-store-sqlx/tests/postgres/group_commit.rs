@@ -4,6 +4,7 @@ use crate::load::{AT_MOST, Load, Words, by, id, message, user};
 use crate::proxy::Proxy;
 use crate::{fresh_schema, fresh_store};
 use chat_core::command::{ConversationDelete, MemberAdd};
+use chat_core::store::ItemOutcome;
 use chat_store_sqlx::PostgresOptions;
 use chat_testkit::postgres::shared_postgres_url;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool};
@@ -289,4 +290,41 @@ async fn a_conversation_that_takes_long_to_end_delays_no_other() {
     );
     words.holds(others, &told).await;
     timeout(AT_MOST, ending).await.unwrap().unwrap();
+}
+
+/// A look before a write is a question more; two nodes that write by turns need none while they hear each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_heard_of_another_node_saves_a_look() {
+    const TURNS: u32 = 200;
+    let (store, schema) = fresh_store().await;
+    let url = shared_postgres_url();
+    let proxy = Proxy::before(&url).await;
+    let other = PostgresOptions::new()
+        .schema(&schema)
+        .connect(&proxy.url(&url))
+        .await
+        .unwrap();
+    let nodes = [Words::on(&store).await, Words::on(&other).await];
+    let group = nodes[0].group(&["ann"]).await;
+    let mut at = nodes[0].head(group).await;
+    let mut asked = Vec::new();
+    for is_told in [false, true] {
+        let before = proxy.questions();
+        for turn in 0..2 * TURNS {
+            let [writes, hears] = [turn % 2, (turn + 1) % 2].map(|node| &nodes[node as usize]);
+            let outcome = writes.append(by("ann"), message(group, "by turns")).await.unwrap();
+            let ItemOutcome::First(event) = outcome.unwrap() else {
+                panic!("it is new")
+            };
+            let after = event.position();
+            if is_told {
+                hears.store.heard(group, at, &[event]);
+            }
+            at = after;
+        }
+        asked.push(proxy.questions() - before);
+    }
+    println!("for {TURNS} messages one node asked {asked:?} times: not told of the other's, and told");
+    assert!(asked[0] >= 2 * TURNS, "a look and a write: {asked:?}");
+    assert!(asked[1] < TURNS * 3 / 2, "most are written without a look: {asked:?}");
 }

@@ -64,6 +64,11 @@ impl Proxy {
         self.faults.cut_every.store(questions, Ordering::Relaxed);
     }
 
+    /// How often something was asked, over all connections.
+    pub fn questions(&self) -> u32 {
+        self.faults.questions.load(Ordering::Relaxed)
+    }
+
     /// How often it was cut.
     pub fn cut(&self) -> u32 {
         self.faults.cut.load(Ordering::Relaxed)
@@ -103,7 +108,8 @@ async fn forward(client: TcpStream, server: TcpStream, faults: Arc<Faults>) {
                 sleep(Duration::from_millis(50)).await;
             }
             let every = faults.cut_every.load(Ordering::Relaxed);
-            if every > 0 && faults.questions.fetch_add(1, Ordering::Relaxed) % every == every - 1 {
+            let question = faults.questions.fetch_add(1, Ordering::Relaxed);
+            if every > 0 && question % every == every - 1 {
                 cut.store(true, Ordering::Relaxed);
             }
             if to_server.write_all(&bytes[..count]).await.is_err() {

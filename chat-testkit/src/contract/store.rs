@@ -101,6 +101,7 @@ store_promises! { $
         an_id_that_came_elsewhere_answers_again
         a_removed_members_id_answers_again_beside_others_messages
         handles_that_write_in_turn_make_one_log
+        what_is_heard_of_another_handle_is_a_hint_and_no_more
     }
     /// Visibility: from which join, up to which removal.
     visibility {

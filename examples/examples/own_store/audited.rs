@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use chat_core::command::PageToken;
 use chat_core::conversation::InboxEntry;
+use chat_core::event::Event;
 use chat_core::frame::{ConversationView, HistoryPage, InboxPage, MarkPage, MemberPage, ReactionPage};
-use chat_core::id::{CommandId, ConversationId, MessageId, NodeId, Revision, UserId};
+use chat_core::id::{CommandId, ConversationId, MessageId, NodeId, Position, Revision, UserId};
 use chat_core::store::{
     Actor, Append, Appended, Changes, Head, HistoryQuery, Horizon, InboxChange, InboxChanged, ItemOutcome, Lease,
     ListQuery, LogQuery, LogRead, Memberships, Prior, Read, Store, StoreError, StoreIdentity,
@@ -49,8 +50,8 @@ impl<S: Store, W: Fn(String) + Send + Sync + 'static> Store for Audited<S, W> {
         answer
     }
 
-    // From here on it only passes on. A method that is missing does not compile, except `serves_one_node`, which has a
-    // default.
+    // From here on it only passes on. A method that is missing does not compile, except `serves_one_node` and `heard`,
+    // which have defaults.
 
     fn name(&self) -> &'static str {
         self.inner.name()
@@ -58,6 +59,10 @@ impl<S: Store, W: Fn(String) + Send + Sync + 'static> Store for Audited<S, W> {
 
     fn serves_one_node(&self) -> bool {
         self.inner.serves_one_node()
+    }
+
+    fn heard(&self, conversation: ConversationId, after: Position, events: &[Event]) {
+        self.inner.heard(conversation, after, events);
     }
 
     async fn identity(&self) -> Result<StoreIdentity, StoreError> {

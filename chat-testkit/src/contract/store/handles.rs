@@ -1,9 +1,9 @@
 //! Two handles in turn: one has just written and may remember what it found, the other changes it.
 
 use super::StoreFixture;
-use super::scene::{Scene, by, stored_of};
+use super::scene::{NO_TAG, Scene, assert_chained, by, stored_of};
 use chat_core::frame::Stored;
-use chat_core::id::{ConversationId, Seq};
+use chat_core::id::{ConversationId, Position, Seq};
 use chat_core::store::{ItemOutcome, Refusal};
 use std::collections::HashSet;
 
@@ -120,4 +120,43 @@ pub async fn handles_that_write_in_turn_make_one_log(fixture: impl StoreFixture)
     let log = scene.whole_log(group).await;
     assert_eq!(log.len(), 47);
     assert!(log.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq) && event.at.0 > 0), "{log:?}");
+}
+
+/// What the other handle wrote is told, late, in part, twice, or falsely: it may save a look, and it changes no answer.
+pub async fn what_is_heard_of_another_handle_is_a_hint_and_no_more(fixture: impl StoreFixture) {
+    let (scene, other, group) = lively(&fixture).await;
+    let mut untold = Vec::new();
+    for turn in 0..60 {
+        let before = scene.head(group).await;
+        let event = other.event(by("bob"), scene.message(group, "theirs")).await;
+        let after = event.position();
+        match turn % 6 {
+            0 | 1 => scene.store.heard(group, before, &[event]),
+            2 => (0..2).for_each(|_| scene.store.heard(group, before, std::slice::from_ref(&event))),
+            3 => untold.push((before, event)),
+            4 => {
+                // What was held back comes behind what is newer.
+                scene.store.heard(group, before, &[event]);
+                for (before, event) in untold.drain(..) {
+                    scene.store.heard(group, before, &[event]);
+                }
+            }
+            // Nobody wrote what is told here.
+            _ => {
+                let mut made_up = event.clone();
+                (made_up.seq, made_up.tag) = (after.seq.next(), NO_TAG);
+                scene.store.heard(group, before, &[event, made_up]);
+            }
+        }
+        let message = scene.send(group, "ann", "ours").await;
+        assert_eq!(message.seq, after.seq.next());
+    }
+    let before = scene.head(group).await;
+    let removed = other.remove(group, "bob").await;
+    scene.store.heard(group, before, &[removed]);
+    assert_eq!(scene.refusal(by("bob"), scene.message(group, "still here?")).await, Refusal::NotFound);
+    scene.send(group, "ann", "he is gone").await;
+    let log = scene.whole_log(group).await;
+    assert_eq!(log.len(), 7 + 120 + 2);
+    assert_chained(Position::START, &log);
 }

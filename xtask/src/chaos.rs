@@ -1,9 +1,16 @@
-//! `cargo xtask chaos`: builds the server and the proof in release, finds the broker's program, and hands over its options.
+//! `cargo xtask chaos`: builds the server and the proof in release, finds the programs of the broker and of PostgreSQL, and
+//! hands over its options.
 
 use crate::child;
+use crate::postgres;
 use crate::programs::Programs;
-use crate::report::Outcome;
+use crate::report::{Outcome, Stop};
 use crate::workspace::Workspace;
+use std::process::Command;
+use std::time::Duration;
+
+/// How long it may take beside the minutes in which things go wrong: to found, to come to rest, to read and to judge.
+const BESIDE_AT_MOST: Duration = Duration::from_secs(12 * 60);
 
 /// What the proof is asked.
 #[derive(clap::Args, Clone, Debug)]
@@ -50,7 +57,7 @@ pub fn build(workspace: &Workspace) -> Outcome {
 pub fn run_built(workspace: &Workspace, options: &Options) -> Outcome {
     let release = workspace.target.join("release");
     let program = |name: &str| release.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    let mut command = std::process::Command::new(program("chaos"));
+    let mut command = Command::new(program("chaos"));
     command.arg("--server").arg(program("chat-server"));
     command.arg("--folder").arg(workspace.target.join("chaos"));
     command.args([
@@ -79,5 +86,14 @@ pub fn run_built(workspace: &Workspace, options: &Options) -> Outcome {
     if let Some(broker) = broker {
         Programs::find_one(workspace, broker)?.tell(&mut command);
     }
-    child::run(&mut command, None)
+    let bound = Some(Duration::from_secs(options.minutes * 60) + BESIDE_AT_MOST);
+    let mut status = child::ends(&mut command, bound)?;
+    if status.code() == Some(postgres::MISSING) {
+        postgres::install("PostgreSQL is not there, and only root of a Debian may install its package")?;
+        status = child::ends(&mut command, bound)?;
+    }
+    match status.success() {
+        true => Ok(()),
+        false => Err(Stop::failed(format!("chaos: {status}"))),
+    }
 }

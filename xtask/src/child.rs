@@ -112,19 +112,24 @@ impl Drop for Running {
 
 /// Runs a command to its end; a status other than success and a passed bound are failures that name it.
 pub fn run(command: &mut Command, bound: Option<Duration>) -> Outcome {
+    let status = ends(command, bound)?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(Stop::failed(format!("`{}`: {status}", show(command)))),
+    }
+}
+
+/// Runs a command to its end, however that is; a passed bound is a failure that names it.
+pub fn ends(command: &mut Command, bound: Option<Duration>) -> Result<ExitStatus, Stop> {
     let mut running = start(command)?;
     eprintln!("$ {}", running.shown);
-    match running.wait_at_most(bound)? {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(Stop::failed(format!("`{}`: {status}", running.shown))),
-        None => {
-            let seconds = bound.unwrap_or_default().as_secs();
-            Err(Stop::failed(format!(
-                "`{}` took longer than {seconds} s and was ended",
-                running.shown
-            )))
-        }
-    }
+    running.wait_at_most(bound)?.ok_or_else(|| {
+        let seconds = bound.unwrap_or_default().as_secs();
+        Stop::failed(format!(
+            "`{}` took longer than {seconds} s and was ended",
+            running.shown
+        ))
+    })
 }
 
 /// Runs a command quietly and says whether it succeeded; a command that does not exist did not.

@@ -14,8 +14,8 @@ use crate::programs;
 use crate::report::{Outcome, Stop};
 use crate::workspace::Workspace;
 
-/// What `private-postgres` ends with when programs are missing.
-const MISSING: i32 = 3;
+/// What `private-postgres` and `chaos` end with when programs are missing.
+pub const MISSING: i32 = 3;
 /// How long `pg_test_fsync` is listened to: five ways of a second each.
 const FSYNC_AT_MOST: Duration = Duration::from_secs(60);
 
@@ -34,7 +34,7 @@ impl Postgres {
         match Self::try_start(&program)? {
             Started::Answers(postgres) => Ok(postgres),
             Started::Ended(Some(MISSING), said) => {
-                install(&said)?;
+                install(&format!("{said}; or run with --embedded"))?;
                 match Self::try_start(&program)? {
                     Started::Answers(postgres) => Ok(postgres),
                     Started::Ended(_, said) => Err(Stop::failed(said)),
@@ -117,9 +117,9 @@ fn read(reader: PipeReader, said: &mut Vec<String>) -> io::Result<Option<Vec<(St
 }
 
 /// Installs Debian's package, without a cluster of the machine's own; `missing` is the sentence when that cannot be.
-fn install(missing: &str) -> Outcome {
+pub fn install(missing: &str) -> Outcome {
     if !programs::may_install() {
-        return Err(Stop::failed(format!("{missing}; or run with --embedded")));
+        return Err(Stop::failed(missing));
     }
     make_no_cluster()?;
     programs::install("postgresql")
@@ -132,8 +132,7 @@ fn make_no_cluster() -> Outcome {
     if file.exists() {
         return Ok(());
     }
-    let why =
-        "# Written by `cargo xtask test` before it installed PostgreSQL for its tests, which need programs only.\n";
+    let why = "# Written by `cargo xtask` before it installed PostgreSQL for its tests, which need programs only.\n";
     fs::create_dir_all("/etc/postgresql-common")?;
     Ok(fs::write(file, format!("{why}create_main_cluster = false\n"))?)
 }

@@ -6,6 +6,7 @@ use chaos::checker::Fault;
 use chaos::scenario::Scenario;
 use chaos::stage::{Kind, Problem, Setting};
 use chaos::{crew, hands, run};
+use chat_testkit::postgres::PostgresError;
 use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,7 +64,11 @@ fn ended(outcome: Result<(), Problem>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("chaos: {problem}");
-            ExitCode::FAILURE
+            match problem.downcast_ref() {
+                // Whoever started this may know where they come from.
+                Some(PostgresError::Missing { .. }) => ExitCode::from(3),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 use chat_client::protocol::id::{CommandId, ConversationId, MessageId, Position, Seq, UserId};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -161,23 +161,70 @@ pub fn path(folder: &Path, user: &UserId, device: usize) -> PathBuf {
 /// Reads a history, without what a kill cut short.
 ///
 /// # Errors
-/// When the file cannot be read.
-pub fn read(path: &Path) -> io::Result<impl Iterator<Item = Entry>> {
-    let lines = BufReader::new(File::open(path)?).lines().map_while(Result::ok);
-    Ok(lines.filter_map(|line| serde_json::from_str(&line).ok()))
+/// When the file cannot be read, or a line is not whole that no kill can have cut: it is neither the last one, nor the
+/// last of a process.
+pub fn read(path: &Path) -> io::Result<Vec<Entry>> {
+    let text = fs::read(path)?;
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut cut = None;
+    for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        // Behind the last line there is nothing, and a process may end where a line does.
+        if line.is_empty() {
+            continue;
+        }
+        let entry: Option<Entry> = serde_json::from_slice(line).ok();
+        let begins = entry
+            .as_ref()
+            .is_some_and(|entry| matches!(entry.note, Note::Started { .. }));
+        if let Some(cut) = cut.take()
+            && !begins
+        {
+            let what = format!(
+                "line {cut} of {} cannot be read, and no process ended there",
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        match entry {
+            Some(entry) => entries.push(entry),
+            None => cut = Some(number),
+        }
+    }
+    Ok(entries)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const STARTED: Note = Note::Started {
+        keeps_outbox: true,
+        outbox: Vec::new(),
+    };
+
+    fn of(name: &str, text: &str, next: &[Note]) -> io::Result<Vec<Note>> {
+        let path = std::env::temp_dir().join(format!("chaos-history-{}-{name}", std::process::id()));
+        fs::write(&path, text)?;
+        let writer = Writer::open(&path)?;
+        next.iter().for_each(|note| writer.note(note.clone()));
+        let entries = read(&path);
+        fs::remove_file(&path)?;
+        Ok(entries?.into_iter().map(|entry| entry.note).collect())
+    }
+
     #[test]
     fn a_line_that_a_kill_cut_short_is_left_out_and_the_next_is_whole() {
-        let folder = std::env::temp_dir().join(format!("chaos-history-{}", std::process::id()));
-        fs::write(&folder, "{\"at\":1,\"is\":\"synced\"}\n{\"at\":2,\"is\":\"sy").expect("written");
-        Writer::open(&folder).expect("opened").note(Note::Disconnected);
-        let notes: Vec<Note> = read(&folder).expect("read").map(|entry| entry.note).collect();
-        fs::remove_file(&folder).expect("it is there");
-        assert_eq!(notes, [Note::Synced, Note::Disconnected]);
+        let text = "{\"at\":1,\"is\":\"synced\"}\n{\"at\":2,\"is\":\"sy";
+        let notes = of("cut", text, &[STARTED, Note::Disconnected]).expect("read");
+        assert_eq!(notes, [Note::Synced, STARTED, Note::Disconnected]);
+        assert_eq!(of("last", text, &[]).expect("read"), [Note::Synced]);
+    }
+
+    #[test]
+    fn a_line_that_no_kill_can_have_cut_is_an_error() {
+        let text = "{\"at\":1,\"is\":\"synced\"}\n{\"at\":2,\"is\":\"sy";
+        let error = of("middle", text, &[Note::Disconnected]).expect_err("nothing began there");
+        assert!(error.to_string().contains("line 2"), "{error}");
+        of("twice", &format!("{text}\nagain"), &[STARTED]).expect_err("a kill cuts one line");
     }
 }

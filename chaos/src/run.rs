@@ -178,7 +178,7 @@ pub async fn judge(stage: Stage, setting: &Setting, seed: u64, mut log: Log) -> 
     let mut figures = Figures::default();
     for seat in &seats {
         let path = history::path(&setting.folder, &seat.user, seat.device);
-        let entries: Vec<Entry> = history::read(&path)?.collect();
+        let entries: Vec<Entry> = history::read(&path)?;
         figures.client(&entries);
         checker.client(&format!("{}.{}", seat.user, seat.device), &seat.user, entries);
     }

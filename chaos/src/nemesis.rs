@@ -73,10 +73,13 @@ pub enum Ill {
     Lost,
     /// Every byte travels alone.
     Chopped,
+    /// Connections that are there are lost, and nobody is ever told: whoever waits on one has to notice.
+    Forgotten,
 }
 
 impl Ill {
-    const ALL: [Self; 8] = [
+    /// All but the one that takes long.
+    pub const ALL: [Self; 8] = [
         Self::Delayed,
         Self::Cut,
         Self::Storm,
@@ -144,6 +147,8 @@ impl Nemesis {
             Self::FreezeDatabase => 3_000..=8_000,
             Self::KillBroker | Self::FreezeBroker => 2_000..=8_000,
             Self::Link(_, _, Ill::Lost) => 3_000..=10_000,
+            // Longer than a client waits for a sign of life.
+            Self::Link(_, _, Ill::Forgotten) => 20_000..=25_000,
             Self::Link(..) => 2_000..=7_000,
         };
         random.between(&(Duration::from_millis(*range.start())..=Duration::from_millis(*range.end())))
@@ -184,22 +189,14 @@ impl Nemesis {
         Ok(Struck { nemesis: self, storm })
     }
 
-    /// Draws a link that goes wrong.
-    pub fn of_a_link(between: Between, nodes: usize, random: &mut Random) -> Self {
-        let node = random.below(0..nodes as u64) as usize;
-        let ill = Ill::ALL[random.below(0..Ill::ALL.len() as u64) as usize];
-        Self::Link(between, node, ill)
-    }
-
-    /// Draws something that goes wrong with the bells; nothing when there are none.
-    pub fn of_the_broker(kind: Kind, nodes: usize, random: &mut Random) -> Option<Self> {
-        let own = [Self::KillBroker, Self::FreezeBroker];
-        match (kind, random.below(0..4)) {
-            (Kind::None, _) => None,
-            (Kind::Postgres, _) => Some(Self::CutSubscribers),
-            (_, choice @ 0..2) => Some(own[choice as usize]),
-            (Kind::Redis, 2) => Some(Self::CutSubscribers),
-            _ => Some(Self::of_a_link(Between::Broker, nodes, random)),
+    /// What can go wrong with the bells, one of each kind; nothing when there are none.
+    pub fn of_the_broker(kind: Kind) -> Vec<Self> {
+        let link = Self::Link(Between::Broker, 0, Ill::Cut);
+        match kind {
+            Kind::None => Vec::new(),
+            Kind::Redis => vec![Self::KillBroker, Self::FreezeBroker, Self::CutSubscribers, link],
+            Kind::Nats => vec![Self::KillBroker, Self::FreezeBroker, link],
+            Kind::Postgres => vec![Self::CutSubscribers],
         }
     }
 }
@@ -265,7 +262,7 @@ fn sicken(link: &Arc<Link>, ill: Ill) -> Option<JoinHandle<()>> {
         Ill::Stalled => link.faults(|faults| (faults.up.stalled, faults.down.stalled) = (true, true)),
         Ill::DeafUp => link.faults(|faults| faults.up.stalled = true),
         Ill::DeafDown => link.faults(|faults| faults.down.stalled = true),
-        Ill::Lost => link.lose(),
+        Ill::Lost | Ill::Forgotten => link.lose(),
         Ill::Chopped => link.faults(|faults| (faults.up.chopped, faults.down.chopped) = (true, true)),
     }
     None

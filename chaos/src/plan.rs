@@ -1,6 +1,6 @@
 //! What goes wrong when, by seed.
 
-use crate::nemesis::{Between, Nemesis};
+use crate::nemesis::{Between, Ill, Nemesis};
 use crate::stage::Kind;
 use chat_testkit::Random;
 use std::time::Duration;
@@ -24,6 +24,29 @@ fn amount(minutes: u64, for_twenty: u64) -> u64 {
     (minutes * for_twenty).div_ceil(20).max(1)
 }
 
+/// Runs of so many minutes have room for what takes long.
+const LONG_MINUTES: u64 = 10;
+
+/// Each of these in its turn, from one on that chance picks: what chance alone would leave out comes, too.
+struct Deal<T> {
+    of: Vec<T>,
+    next: usize,
+}
+
+impl<T: Copy> Deal<T> {
+    fn new(of: impl Into<Vec<T>>, random: &mut Random) -> Self {
+        let of = of.into();
+        let next = random.below(0..of.len().max(1) as u64) as usize;
+        Self { of, next }
+    }
+
+    fn next(&mut self) -> Option<T> {
+        let next = self.of.get(self.next % self.of.len().max(1)).copied();
+        self.next += 1;
+        next
+    }
+}
+
 /// Draws the rounds of a run.
 pub fn rounds(minutes: u64, nodes: usize, processes: usize, broker: Kind, random: &mut Random) -> Vec<Round> {
     let mut all = Vec::new();
@@ -37,19 +60,31 @@ pub fn rounds(minutes: u64, nodes: usize, processes: usize, broker: Kind, random
     all.extend((0..amount(minutes, 2)).map(|_| Nemesis::Rolling));
     all.extend((0..amount(minutes, 7)).map(|_| Nemesis::StopDatabase));
     all.extend((0..amount(minutes, 3)).map(|_| Nemesis::FreezeDatabase));
-    all.extend((0..amount(minutes, 9)).filter_map(|_| Nemesis::of_the_broker(broker, nodes, random)));
+    let mut brokers = Deal::new(Nemesis::of_the_broker(broker), random);
+    let mut ills = Deal::new(Ill::ALL, random);
+    for _ in 0..amount(minutes, 9) {
+        match brokers.next() {
+            Some(Nemesis::Link(between, ..)) => {
+                let ill = ills.next();
+                all.extend(ill.map(|ill| Nemesis::Link(between, a_node(random), ill)));
+            }
+            other => all.extend(other),
+        }
+    }
+    let betweens = [Between::Clients, Between::Database];
+    let mut links = betweens.map(|between| (between, Deal::new(Ill::ALL, random)));
     for number in 0..amount(minutes, 20) {
-        let between = if number % 2 == 0 {
-            Between::Clients
-        } else {
-            Between::Database
-        };
-        all.push(Nemesis::of_a_link(between, nodes, random));
+        let (between, ills) = &mut links[number as usize % betweens.len()];
+        let ill = ills.next();
+        all.extend(ill.map(|ill| Nemesis::Link(*between, a_node(random), ill)));
+    }
+    if minutes >= LONG_MINUTES {
+        all.push(Nemesis::Link(Between::Clients, a_node(random), Ill::Forgotten));
     }
     for number in 0..amount(minutes, 12) {
         all.push(Nemesis::KillClients {
             hands: random.below(0..processes as u64) as usize,
-            keeps_outbox: number % 3 != 2,
+            keeps_outbox: number % 3 != 1,
         });
     }
     shuffle(&mut all, random);
@@ -98,6 +133,54 @@ mod tests {
         assert!(rounds.iter().any(|round| round.nemeses.len() > 1), "some overlap");
         assert_eq!(format!("{rounds:?}"), format!("{:?}", plan(7)));
         assert_ne!(format!("{rounds:?}"), format!("{:?}", plan(8)));
+    }
+
+    fn all(minutes: u64, broker: Kind, seed: u64) -> Vec<Nemesis> {
+        let rounds = rounds(minutes, 3, 4, broker, &mut Random::new(seed));
+        let all = rounds.iter().flat_map(|round| &round.nemeses);
+        all.map(|(nemesis, ..)| *nemesis).collect()
+    }
+
+    #[test]
+    fn twenty_minutes_hold_every_kind_whatever_the_seed() {
+        for seed in 0..50 {
+            for broker in [Kind::Redis, Kind::Nats, Kind::Postgres] {
+                let all = all(20, broker, seed);
+                for kind in Nemesis::of_the_broker(broker) {
+                    let is_it = |nemesis: &&Nemesis| match (nemesis, kind) {
+                        (Nemesis::Link(one, ..), Nemesis::Link(other, ..)) => *one == other,
+                        (one, other) => **one == other,
+                    };
+                    assert!(all.iter().any(|nemesis| is_it(&nemesis)), "{kind:?} in {all:?}");
+                }
+                for between in [Between::Clients, Between::Database] {
+                    for ill in Ill::ALL {
+                        let is_it =
+                            |nemesis: &Nemesis| matches!(nemesis, Nemesis::Link(b, _, i) if (*b, *i) == (between, ill));
+                        assert!(all.iter().any(is_it), "{ill:?} between {between:?} in {all:?}");
+                    }
+                }
+                let forgotten =
+                    |nemesis: &Nemesis| matches!(nemesis, Nemesis::Link(Between::Clients, _, Ill::Forgotten));
+                assert!(all.iter().any(forgotten), "somebody has to notice");
+            }
+            assert!(
+                all(20, Kind::None, seed)
+                    .iter()
+                    .all(|nemesis| nemesis.family() != Family::Broker)
+            );
+        }
+    }
+
+    #[test]
+    fn two_minutes_kill_clients_with_their_outboxes_and_without() {
+        for seed in 0..50 {
+            let all = all(2, Kind::Redis, seed);
+            for wanted in [true, false] {
+                let is_it = |nemesis: &Nemesis| matches!(nemesis, Nemesis::KillClients { keeps_outbox, .. } if *keeps_outbox == wanted);
+                assert!(all.iter().any(is_it), "{all:?}");
+            }
+        }
     }
 
     #[test]

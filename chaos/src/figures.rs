@@ -68,8 +68,8 @@ impl Spread {
 }
 
 impl Figures {
-    /// Takes one client's history.
-    pub fn client(&mut self, entries: &[Entry]) {
+    /// Takes one client's history, with the times at which its processes were killed.
+    pub fn client(&mut self, entries: &[Entry], deaths: &[u64]) {
         let mut open = HashMap::new();
         let mut longest = 0;
         for Entry { at, note } in entries {
@@ -88,8 +88,12 @@ impl Figures {
                     }
                 }
                 Note::Refused { id, .. } if open.remove(id).is_some() => self.settled.push(*at),
-                // Whatever the process before waited for, nobody waits for it any more.
-                Note::Started { .. } => self.settled.extend(open.drain().map(|_| *at)),
+                // Whatever the process before waited for, nobody has waited for it since its death.
+                Note::Started { .. } => {
+                    let death = deaths.iter().rfind(|death| **death <= *at).unwrap_or(at);
+                    // A command that it could still write down is under way no earlier than that.
+                    self.settled.extend(open.drain().map(|(_, asked)| asked.max(*death)));
+                }
                 _ => {}
             }
         }
@@ -185,7 +189,7 @@ mod tests {
     #[test]
     fn what_is_under_way_and_what_was_waited_for_follow_from_the_times() {
         let mut figures = Figures::default();
-        figures.client(&entries());
+        figures.client(&entries(), &[]);
         figures.sort();
         assert_eq!(figures.acked(), 2);
         assert_eq!([150, 250, 301, 9_500].map(|at| figures.in_flight(at)), [1, 2, 1, 2]);
@@ -194,9 +198,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_process_waited_for_is_under_way_until_its_death() {
+        let started = |at| Entry {
+            at,
+            note: Note::Started {
+                keeps_outbox: true,
+                outbox: Vec::new(),
+            },
+        };
+        let mut entries = entries();
+        entries.splice(3..3, [started(5_000)]);
+        let in_flight = |deaths: &[u64], at| {
+            let mut figures = Figures::default();
+            figures.client(&entries, deaths);
+            figures.sort();
+            figures.in_flight(at)
+        };
+        assert_eq!([3_000, 4_999].map(|at| in_flight(&[3_000], at + 1)), [0, 0]);
+        assert_eq!([in_flight(&[3_000, 6_000], 2_999), in_flight(&[], 4_999)], [1, 1]);
+    }
+
+    #[test]
     fn windows_that_touch_an_outage_do_not_count() {
         let mut figures = Figures::default();
-        figures.client(&entries());
+        figures.client(&entries(), &[]);
         figures.sort();
         let all = figures.windows(0..12_000, &[]);
         assert_eq!((all.count, all.slow, all.slowest), (3, 3, 0.0));

@@ -1,6 +1,7 @@
 //! A clients' process, seen from the run: it is started, told, listened to, and killed.
 
 use crate::crew::{Orders, Standing, Word};
+use crate::population::Seat;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -48,9 +49,9 @@ impl Hands {
         *self.standing.borrow()
     }
 
-    /// How many devices it has.
-    pub fn devices(&self) -> usize {
-        self.orders.seats.len()
+    /// Its devices.
+    pub fn seats(&self) -> &[Seat] {
+        &self.orders.seats
     }
 
     /// Tells it something; a dead one hears nothing.

@@ -3,6 +3,7 @@
 use crate::stage::{Kind, Problem, Stage};
 use chat_testkit::Random;
 use chat_testkit::link::Link;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -114,9 +115,26 @@ impl Nemesis {
         }
     }
 
-    /// Whether nobody is served meanwhile, whichever node they ask.
-    pub fn is_outage(self) -> bool {
-        matches!(self, Self::StopDatabase | Self::FreezeDatabase)
+    /// Whether nobody is served while these are there: none without the database, or without a node that goes on.
+    pub fn are_outage(all: impl IntoIterator<Item = Self>, nodes: usize) -> bool {
+        let mut stopped = BTreeSet::new();
+        let no_database = all.into_iter().any(|nemesis| {
+            stopped.extend(nemesis.stops());
+            matches!(nemesis, Self::StopDatabase | Self::FreezeDatabase)
+        });
+        no_database || stopped.len() == nodes
+    }
+
+    /// The node that serves nobody meanwhile.
+    fn stops(self) -> Option<usize> {
+        match self {
+            Self::KillNode(node) | Self::FreezeNode(node) => Some(node),
+            Self::Link(Between::Clients | Between::Database, node, ill) => {
+                let stops = matches!(ill, Ill::Storm | Ill::Stalled | Ill::DeafUp | Ill::DeafDown);
+                stops.then_some(node)
+            }
+            _ => None,
+        }
     }
 
     /// Whether two can go wrong at a time: each has something of its own to break.
@@ -202,6 +220,11 @@ impl Nemesis {
 }
 
 impl Struck {
+    /// What has gone wrong.
+    pub fn nemesis(&self) -> Nemesis {
+        self.nemesis
+    }
+
     /// Its cure.
     ///
     /// # Errors

@@ -12,13 +12,6 @@ pub struct Round {
     pub nemeses: Vec<(Nemesis, Duration, Duration)>,
 }
 
-impl Round {
-    /// Whether meanwhile less can be asked of the whole: nobody is served, or more than one thing is broken.
-    pub fn is_outage(&self) -> bool {
-        self.nemeses.len() > 1 || self.nemeses.iter().any(|(nemesis, ..)| nemesis.is_outage())
-    }
-}
-
 /// How many of each kind, for a run of so many minutes: a little more than is asked of twenty.
 fn amount(minutes: u64, for_twenty: u64) -> u64 {
     (minutes * for_twenty).div_ceil(20).max(1)
@@ -181,6 +174,25 @@ mod tests {
                 assert!(all.iter().any(is_it), "{all:?}");
             }
         }
+    }
+
+    #[test]
+    fn it_is_an_outage_without_the_database_or_without_a_node_that_serves() {
+        let stalled = |node| Nemesis::Link(Between::Clients, node, Ill::Stalled);
+        let are_outage = |all: &[Nemesis]| Nemesis::are_outage(all.iter().copied(), 3);
+        assert!(are_outage(&[Nemesis::FreezeDatabase]));
+        assert!(are_outage(&[Nemesis::KillNode(0), Nemesis::FreezeNode(1), stalled(2)]));
+        assert!(!are_outage(&[]));
+        assert!(!are_outage(&[
+            Nemesis::KillNode(0),
+            Nemesis::FreezeNode(1),
+            Nemesis::KillBroker
+        ]));
+        assert!(!are_outage(&[
+            stalled(0),
+            stalled(1),
+            Nemesis::Link(Between::Clients, 2, Ill::Delayed)
+        ]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::figures::Figures;
 use crate::history::{self, Entry, now_ms};
 use crate::nemesis::{Nemesis, Struck};
 use crate::plan::{Round, rounds};
-use crate::population::{Population, Size};
+use crate::population::{Population, Seat, Size};
 use crate::reading;
 use crate::report::{Report, Resumed, Strike};
 use crate::stage::{Problem, Setting, Stage};
@@ -45,8 +45,12 @@ pub struct Log {
     pub strikes: Vec<Strike>,
     /// Who was back after each healing.
     pub resumed: Vec<Resumed>,
-    /// When less could be asked.
+    /// When nobody could be served.
     pub outages: Vec<Range<u64>>,
+    /// Which process of clients was killed, and when.
+    pub deaths: Vec<(usize, u64)>,
+    /// How many minutes of going wrong were asked for, when what is asked of them is to be held.
+    pub minutes: Option<u64>,
     /// When clients wrote.
     pub load: Range<u64>,
 }
@@ -70,6 +74,7 @@ pub async fn run(setting: &Setting, minutes: u64, seed: u64) -> Result<Report, P
     stage.tell(Word::Act).await?;
     let mut log = Log {
         load: now_ms()..0,
+        minutes: Some(minutes),
         ..Log::default()
     };
     let begin = Instant::now();
@@ -98,7 +103,11 @@ async fn play(stage: &mut Stage, round: &Round, log: &mut Log) -> Result<(), Pro
     let mut coming = round.nemeses.clone();
     coming.sort_by_key(|(_, after, _)| std::cmp::Reverse(*after));
     let mut struck: Vec<(Instant, Struck)> = Vec::new();
-    let (begin, begin_ms) = (Instant::now(), now_ms());
+    let begin = Instant::now();
+    let mut healed = begin;
+    let nodes = stage.nodes.len();
+    // When nobody could be served any more, and when somebody could be again.
+    let (mut since, mut outages): (Option<u64>, _) = (None, Vec::new());
     loop {
         let next_heal = struck.iter().map(|(until, _)| *until).min();
         let next_strike = coming.last().map(|(_, after, _)| begin + *after);
@@ -108,12 +117,19 @@ async fn play(stage: &mut Stage, round: &Round, log: &mut Log) -> Result<(), Pro
                 let Some((nemesis, _, lasts)) = coming.pop() else { break };
                 let struck_now = strike(stage, nemesis, BURST, log).await?;
                 struck.push((Instant::now() + lasts, struck_now));
+                if Nemesis::are_outage(struck.iter().map(|(_, struck)| struck.nemesis()), nodes) {
+                    since = since.or(log.strikes.last().map(|strike| strike.at));
+                }
             }
             (_, Some(at)) => {
                 sleep_until(at).await;
                 let index = struck.iter().position(|(until, _)| *until <= at);
                 let (_, cured) = struck.swap_remove(index.ok_or("something waits for its cure")?);
                 cured.heal(stage).await?;
+                healed = Instant::now();
+                if !Nemesis::are_outage(struck.iter().map(|(_, struck)| struck.nemesis()), nodes) {
+                    outages.extend(since.take().map(|since| (since, now_ms())));
+                }
             }
             _ => break,
         }
@@ -121,10 +137,13 @@ async fn play(stage: &mut Stage, round: &Round, log: &mut Log) -> Result<(), Pro
     for node in &mut stage.nodes {
         node.serves().await?;
     }
-    resume(stage, log).await;
-    if round.is_outage() {
-        log.outages.push(begin_ms..now_ms());
-    }
+    resume(stage, log, healed).await;
+    // Whoever comes back late has no excuse in that.
+    let within_ms = RESUMES_WITHIN.as_secs() * 1_000;
+    let outages = outages
+        .into_iter()
+        .map(|(since, healed)| since..now_ms().min(healed + within_ms));
+    log.outages.extend(outages);
     Ok(())
 }
 
@@ -134,20 +153,23 @@ pub async fn strike(stage: &mut Stage, nemesis: Nemesis, burst: u32, log: &mut L
     stage
         .comes_to_pass(Duration::from_secs(2), |now| now.waiting >= IN_FLIGHT_WANTED)
         .await;
+    let at = now_ms();
     log.strikes.push(Strike {
-        nemesis: format!("{nemesis:?}"),
-        family: nemesis.family(),
-        at: now_ms(),
+        nemesis,
+        at,
         in_flight: 0,
     });
+    if let Nemesis::KillClients { hands, .. } = nemesis {
+        log.deaths.push((hands, at));
+    }
     nemesis.strike(stage).await
 }
 
-/// Everything is healed: looks who is back and answered in time, and waits for the others.
-pub async fn resume(stage: &Stage, log: &mut Log) {
+/// Everything is healed since then: looks who is back and answered in time, and waits for the others.
+pub async fn resume(stage: &Stage, log: &mut Log, since: Instant) {
     let devices = stage.population.seats.len();
-    let since = Instant::now();
-    let all = stage.comes_to_pass(RESUMES_WITHIN, |now| now.served == devices).await;
+    let within = RESUMES_WITHIN.saturating_sub(since.elapsed());
+    let all = stage.comes_to_pass(within, |now| now.served == devices).await;
     let resumed = Resumed {
         of: devices,
         back: stage.standing().served,
@@ -171,15 +193,19 @@ pub async fn resume(stage: &Stage, log: &mut Log) {
 /// When something cannot be read.
 pub async fn judge(stage: Stage, setting: &Setting, seed: u64, mut log: Log) -> Result<Report, Problem> {
     let truth = reading::read(&stage).await?;
-    let seats = stage.population.seats.clone();
+    let hands = stage.hands.iter().enumerate();
+    let seats = hands.flat_map(|(hands, it)| it.seats().iter().map(move |seat| (hands, seat.clone())));
+    let seats: Vec<(usize, Seat)> = seats.collect();
     // Nobody writes any more.
     drop(stage);
     let mut checker = Checker::new(&truth);
     let mut figures = Figures::default();
-    for seat in &seats {
+    for (hands, seat) in &seats {
+        let deaths = log.deaths.iter().filter(|(of, _)| of == hands);
+        let deaths: Vec<u64> = deaths.map(|(_, at)| *at).collect();
         let path = history::path(&setting.folder, &seat.user, seat.device);
         let entries: Vec<Entry> = history::read(&path)?;
-        figures.client(&entries);
+        figures.client(&entries, &deaths);
         checker.client(&format!("{}.{}", seat.user, seat.device), &seat.user, entries);
     }
     let verdict = checker.finish();

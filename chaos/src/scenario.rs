@@ -86,7 +86,7 @@ async fn rolling(setting: &Setting, seed: u64) -> Result<Report, Problem> {
         .heal(&mut stage)
         .await?;
     let took = since.elapsed();
-    resume(&stage, &mut log).await;
+    resume(&stage, &mut log, Instant::now()).await;
     sleep(WRITES_FOR).await;
     log.load.end = now_ms();
     // How much is acknowledged is not what this is about.

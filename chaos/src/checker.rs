@@ -8,9 +8,10 @@ mod client;
 #[cfg(test)]
 mod tests;
 
-use crate::history::Entry;
-use crate::truth::{Change, Interval, Reading, Row, Truth, memberships};
-use chat_client::protocol::id::{CommandId, ConversationId, Seq, UserId};
+use crate::history::{Entry, Writing};
+use crate::text::Says;
+use crate::truth::{Body, Change, Interval, Reading, Row, Truth, memberships};
+use chat_client::protocol::id::{CommandId, ConversationId, MessageId, Seq, UserId};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
@@ -42,13 +43,15 @@ pub enum Fault {
     AfterRemoval,
     /// A mark that was once further.
     MarkWentBack,
+    /// A message that says something else than what was written into it last.
+    Altered,
     /// Two readers who see different things in the end.
     Disagreement,
 }
 
 impl Fault {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::LostAcked,
         Self::LostKept,
         Self::Unanswered,
@@ -60,6 +63,7 @@ impl Fault {
         Self::NeverRead,
         Self::AfterRemoval,
         Self::MarkWentBack,
+        Self::Altered,
         Self::Disagreement,
     ];
 
@@ -77,6 +81,7 @@ impl Fault {
             Self::NeverRead => "never read",
             Self::AfterRemoval => "delivered after removal",
             Self::MarkWentBack => "mark went back",
+            Self::Altered => "altered",
             Self::Disagreement => "readers disagree",
         }
     }
@@ -130,10 +135,15 @@ struct Place<'a> {
     rows: &'a [Row],
     seqs: HashMap<CommandId, Seq>,
     members: HashMap<UserId, Vec<Interval>>,
+    /// The commands that made each version of a message, and whether that one is its tombstone.
+    versions: HashMap<MessageId, Vec<(CommandId, bool)>>,
+    /// The last event about each message, by the message's seq.
+    touched: HashMap<Seq, Seq>,
 }
 
 struct Asked {
     user: UserId,
+    writes: Option<Writing>,
     /// The code of a refusal.
     refused: Option<String>,
 }
@@ -181,6 +191,7 @@ impl<'a> Checker<'a> {
     pub fn finish(mut self) -> Verdict {
         self.everything_was_asked_for();
         self.all_readers_agree();
+        self.messages_say_what_was_written();
         self.verdict
     }
 
@@ -258,11 +269,67 @@ impl<'a> Checker<'a> {
                 }
             }
         }
+        for ((id, user), shown) in &reading.members {
+            let place = self.places.get(id);
+            if place.is_none_or(|place| !place.members.contains_key(user)) {
+                let what = || format!("{by} sees {user} in {id} as {shown:?}, who never was there by the log");
+                self.verdict.add(Fault::Disagreement, what);
+            }
+            let first = self.truth.readings.first();
+            let first = first.and_then(|first| first.members.get(&(*id, user.clone())));
+            if let Some(first) = first.filter(|first| first.joined == shown.joined && first.read != shown.read) {
+                let what = || format!("{by} sees {user} in {id} as {shown:?}, another sees {first:?}");
+                self.verdict.add(Fault::Disagreement, what);
+            }
+        }
+    }
+
+    /// What a message says follows from the log and from what was asked.
+    fn messages_say_what_was_written(&mut self) {
+        for (id, place) in &self.places {
+            for (message, versions) in &place.versions {
+                let last = versions
+                    .last()
+                    .and_then(|(last, _)| self.asked.get(&(*id, *last)).map(|asked| (last, asked)));
+                // What nobody asked for is told of elsewhere.
+                let Some((last, asked)) = last else { continue };
+                let wanted = asked
+                    .writes
+                    .filter(|writes| writes.message == *message)
+                    .map(|writes| Body {
+                        version: versions.len() as u64,
+                        says: writes
+                            .letters
+                            .map_or(Says::Nothing, |letters| Says::Text(*last, letters)),
+                    });
+                for reading in &self.truth.readings {
+                    let by = &reading.by;
+                    let shown = reading.messages.get(&(*id, *message));
+                    if shown != wanted.as_ref() {
+                        let what =
+                            || format!("{by} sees message {message} of {id} as {shown:?}, {wanted:?} was written");
+                        self.verdict.add(Fault::Altered, what);
+                    }
+                }
+            }
+        }
+        for reading in &self.truth.readings {
+            for (id, message) in reading.messages.keys() {
+                let place = self.places.get(id);
+                if place.is_none_or(|place| !place.versions.contains_key(message)) {
+                    let by = &reading.by;
+                    let what = || format!("{by} sees a message {message} in {id}, of which the log says nothing");
+                    self.verdict.add(Fault::Altered, what);
+                }
+            }
+        }
     }
 }
 
 fn place<'a>(id: ConversationId, rows: &'a [Row], verdict: &mut Verdict) -> Place<'a> {
     let mut seqs = HashMap::with_capacity(rows.len());
+    let mut versions: HashMap<MessageId, Vec<(CommandId, bool)>> = HashMap::new();
+    let mut touched = HashMap::new();
     for (row, wanted) in rows.iter().zip(1..) {
         let seq = row.position.seq;
         if seq != Seq(wanted) {
@@ -275,11 +342,21 @@ fn place<'a>(id: ConversationId, rows: &'a [Row], verdict: &mut Verdict) -> Plac
             verdict.add(Fault::Duplicated, || {
                 format!("{id}: {} stands at {first} and at {seq}", row.id)
             });
+            continue;
+        }
+        if let Some(message) = row.change.writes() {
+            let deletes = matches!(row.change, Change::Deleted { .. });
+            versions.entry(message).or_default().push((row.id, deletes));
+        }
+        if let Some(message) = row.change.about() {
+            touched.insert(message, seq);
         }
     }
     Place {
         rows,
         seqs,
         members: memberships(rows),
+        versions,
+        touched,
     }
 }

@@ -110,7 +110,9 @@ pub async fn serve() -> io::Result<()> {
 
 fn say(devices: &[Arc<Device>]) -> io::Result<()> {
     let mut standing = Standing::default();
-    devices.iter().for_each(|device| device.add_to(&mut standing));
+    for device in devices {
+        device.add_to(&mut standing);
+    }
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, &standing)?;
     out.write_all(b"\n")?;

@@ -166,6 +166,7 @@ mod tests {
                 conversation,
                 id: id(number),
                 sends: true,
+                writes: None,
             },
         };
         let stored = |at, number| Entry {

@@ -40,6 +40,8 @@ pub enum Note {
         id: CommandId,
         /// Whether it writes a message.
         sends: bool,
+        /// What it makes of a message, if it makes anything of one.
+        writes: Option<Writing>,
     },
     /// It was answered as stored.
     Stored {
@@ -69,8 +71,8 @@ pub enum Note {
         position: Position,
         /// The command that made it.
         id: CommandId,
-        /// The message that it is about, and the version that was shown.
-        message: Option<(MessageId, u64)>,
+        /// The message that it is about, the version that was shown, and the command whose text that was.
+        message: Option<(MessageId, u64, Option<CommandId>)>,
     },
     /// The application was told that there is nothing for it.
     Skipped {
@@ -114,6 +116,15 @@ pub enum Note {
     Synced,
     /// The connection is gone.
     Disconnected,
+}
+
+/// What a command makes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writing {
+    /// Which.
+    pub message: MessageId,
+    /// How many letters its text has from then on; none of one that is deleted.
+    pub letters: Option<usize>,
 }
 
 /// The time of an entry that is made now.

@@ -1,6 +1,6 @@
 //! The black-box proof: real servers, real clients, everything that may go wrong between them, and a checker.
 //!
-//! * what a client did and saw: [`history`]; what is there in the end: [`truth`], by [`reading`]; what must never happen:
+//! * what a client did and saw: [`history`], and what it wrote: [`text`]; what is there in the end: [`truth`], by [`reading`]; what must never happen:
 //!   [`checker`], and how fast it went: [`figures`]
 //! * who there is: [`population`]; the clients, in processes of their own: [`crew`], and [`hands`] at the other end
 //! * everything that runs: [`stage`]; what goes wrong: [`nemesis`], and when: [`plan`]
@@ -21,4 +21,5 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod stage;
+pub mod text;
 pub mod truth;

@@ -2,7 +2,8 @@
 
 use crate::population::Seat;
 use crate::stage::{DATABASE, Problem, Stage};
-use crate::truth::{Change, Membership, Reading, Row, Truth};
+use crate::text::Says;
+use crate::truth::{Body, Change, Membership, Reading, Row, Truth};
 use chat_client::protocol::command::LogList;
 use chat_client::protocol::event::{Event, EventKind};
 use chat_client::protocol::frame::LogItem;
@@ -43,11 +44,14 @@ pub async fn read(stage: &Stage) -> Result<Truth, Problem> {
             for (conversation, events) in look.logs {
                 let rows = events.iter().map(|event| (event.position(), event.id)).collect();
                 reading.logs.insert(conversation, rows);
+                for message in events.iter().filter_map(|event| event.kind.message()) {
+                    let body = Body {
+                        version: message.version,
+                        says: Says::of(message),
+                    };
+                    reading.add(conversation, message.id, body);
+                }
                 if number == 0 {
-                    truth.versions.extend(events.iter().filter_map(|event| {
-                        let message = event.kind.message()?;
-                        Some((message.id, message.version))
-                    }));
                     truth.logs.insert(conversation, events.iter().map(row).collect());
                 }
             }
@@ -96,7 +100,7 @@ async fn look(node: SocketAddr, seat: Seat) -> Result<Look, Problem> {
         let memberships = view.conversations.iter().map(|(id, state)| {
             let membership = Membership {
                 joined: state.entry.joined,
-                read: Some(state.entry.read),
+                read: state.entry.read,
             };
             (*id, membership)
         });
@@ -154,7 +158,17 @@ async fn log(client: &Client, conversation: ConversationId) -> Result<Vec<Event>
 
 fn row(event: &Event) -> Row {
     let change = match &event.kind {
-        EventKind::MessageNew(_) => Change::Message,
+        EventKind::MessageNew(new) => Change::Message(new.message.id),
+        EventKind::MessageUpdated(updated) => Change::Edited {
+            message: updated.message.id,
+            of: updated.message.seq,
+        },
+        EventKind::MessageDeleted(deleted) => Change::Deleted {
+            message: deleted.message.id,
+            of: deleted.message.seq,
+        },
+        EventKind::ReactionAdded(added) => Change::Reacted(added.message.seq),
+        EventKind::ReactionRemoved(removed) => Change::Reacted(removed.message.seq),
         EventKind::ConversationCreated(created) => {
             Change::Began(created.members.iter().map(|member| member.user.clone()).collect())
         }
@@ -191,15 +205,27 @@ fn by_sql(stage: &Stage, ours: &BTreeSet<ConversationId>) -> Result<Reading, Pro
         let id: CommandId = id.parse()?;
         reading.logs.entry(conversation).or_default().push((position, id));
     }
-    let members = "select conversation, user_id, joined from chat_members where ended is null";
+    let messages = "select conversation, id, version, deleted_at is not null, content is not null, \
+                    content::json->>'text' from chat_messages";
+    for line in stage.postgres.psql(DATABASE, messages)?.lines() {
+        let [conversation, id, version, is_deleted, is_there, text] = fields(line)?;
+        let conversation: ConversationId = conversation.parse()?;
+        if ours.contains(&conversation) {
+            let body = Body {
+                version: version.parse()?,
+                says: Says::read(is_deleted == "t", (is_there == "t").then_some(text)),
+            };
+            reading.add(conversation, id.parse()?, body);
+        }
+    }
+    let members = "select conversation, user_id, joined, read from chat_members where ended is null";
     for line in stage.postgres.psql(DATABASE, members)?.lines() {
-        let [conversation, user, joined] = fields(line)?;
+        let [conversation, user, joined, read] = fields(line)?;
         let conversation: ConversationId = conversation.parse()?;
         if ours.contains(&conversation) {
             let membership = Membership {
                 joined: Seq(joined.parse()?),
-                // What the log says of it is not in the row.
-                read: None,
+                read: Seq(read.parse()?),
             };
             reading.members.insert((conversation, user.parse()?), membership);
         }

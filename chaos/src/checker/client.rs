@@ -1,9 +1,9 @@
 //! One device's history, from its first process to its last.
 
 use super::{Asked, Checker, Fault, Place};
-use crate::history::{Entry, Note};
+use crate::history::{Entry, Note, Writing};
 use crate::truth::{Change, Interval};
-use chat_client::protocol::id::{CommandId, ConversationId, Position, Seq, UserId};
+use chat_client::protocol::id::{CommandId, ConversationId, MessageId, Position, Seq, UserId};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub(super) fn judge(checker: &mut Checker<'_>, name: &str, user: &UserId, entries: impl IntoIterator<Item = Entry>) {
@@ -56,7 +56,12 @@ impl<'a> Device<'_, 'a> {
     fn take(&mut self, note: Note) {
         match note {
             Note::Started { keeps_outbox, outbox } => self.start(keeps_outbox, outbox),
-            Note::Asked { conversation, id, .. } => self.ask(conversation, id),
+            Note::Asked {
+                conversation,
+                id,
+                writes,
+                ..
+            } => self.ask(conversation, id, writes),
             Note::Stored {
                 conversation,
                 id,
@@ -76,13 +81,8 @@ impl<'a> Device<'_, 'a> {
                 id,
                 message,
             } => {
-                if let Some((message, version)) = message {
-                    let stored = self.checker.truth.versions.get(&message).copied();
-                    if stored.is_none_or(|stored| version > stored) {
-                        let what =
-                            format!("{conversation}: message {message} in version {version}, stored is {stored:?}");
-                        self.complain(Fault::Unexpected, what);
-                    }
+                if let Some((message, version, by)) = message {
+                    self.message(conversation, message, version, by);
                 }
                 self.shown(conversation, position, id);
             }
@@ -168,10 +168,16 @@ impl<'a> Device<'_, 'a> {
         self.open.clear();
     }
 
-    fn ask(&mut self, conversation: ConversationId, id: CommandId) {
+    fn is_in_log(&self, conversation: ConversationId, id: CommandId) -> bool {
+        self.place(conversation)
+            .is_some_and(|place| place.seqs.contains_key(&id))
+    }
+
+    fn ask(&mut self, conversation: ConversationId, id: CommandId, writes: Option<Writing>) {
         self.open.insert(id, conversation);
         let asked = Asked {
             user: self.user.clone(),
+            writes,
             refused: None,
         };
         self.checker.asked.insert((conversation, id), asked);
@@ -197,6 +203,24 @@ impl<'a> Device<'_, 'a> {
                 position.seq
             );
             self.complain(Fault::LostAcked, what);
+        }
+    }
+
+    /// A copy of a message that was shown: one of the versions that it has had.
+    fn message(&mut self, conversation: ConversationId, message: MessageId, version: u64, by: Option<CommandId>) {
+        let Some(place) = self.place(conversation) else { return };
+        let versions = place.versions.get(&message).map_or(&[][..], Vec::as_slice);
+        let index = usize::try_from(version).ok().and_then(|version| version.checked_sub(1));
+        let Some((wrote, deletes)) = index.and_then(|index| versions.get(index).copied()) else {
+            let stored = versions.len();
+            let what = format!("{conversation}: message {message} in version {version}, stored is {stored}");
+            return self.complain(Fault::Unexpected, what);
+        };
+        if by != Some(wrote).filter(|_| !deletes) {
+            let what = format!(
+                "{conversation}: message {message} in version {version} shows the text of {by:?}, not of {wrote}"
+            );
+            self.complain(Fault::Altered, what);
         }
     }
 
@@ -261,16 +285,14 @@ impl<'a> Device<'_, 'a> {
         };
         // What somebody missed of a membership that ended does not come in the next one.
         let begin = from.max(view.joined).max(view.cursor.next());
-        let hidden = (begin.0..=to.0).map(Seq).find(|seq| {
-            let is_message = place.row(*seq).is_some_and(|row| row.change == Change::Message);
-            is_message && place.is_member(self.user, *seq)
-        });
+        let mut stretch = (begin.0..=to.min(place.head()).0).map(Seq);
+        let hidden = stretch.find(|seq| is_owed(place, self.user, *seq));
         if from.0 > view.cursor.0 + 1 {
             view.missing.extend((view.cursor.0 + 1..from.0).map(Seq));
         }
         view.cursor = view.cursor.max(to);
         if let Some(seq) = hidden {
-            let what = format!("{conversation}: {seq} is a member's to read, and was skipped ({from} to {to})");
+            let what = format!("{conversation}: {seq} is a member's to see, and was skipped ({from} to {to})");
             self.complain(Fault::NeverRead, what);
         }
     }
@@ -314,8 +336,7 @@ impl<'a> Device<'_, 'a> {
             self.complain(Fault::Unanswered, format!("{conversation}: {id}"));
         }
         for (id, conversation) in std::mem::take(&mut self.kept) {
-            let place = self.place(conversation);
-            if place.is_none_or(|place| !place.seqs.contains_key(&id)) {
+            if !self.is_in_log(conversation, id) {
                 self.complain(Fault::LostKept, format!("{conversation}: {id}"));
             }
         }
@@ -343,9 +364,7 @@ impl<'a> Device<'_, 'a> {
         for ((conversation, joined), (read, _)) in std::mem::take(&mut self.marks) {
             for reading in &truth.readings {
                 let shown = reading.members.get(&(conversation, self.user.clone()));
-                let now = shown
-                    .filter(|shown| shown.joined == joined)
-                    .and_then(|shown| shown.read);
+                let now = shown.filter(|shown| shown.joined == joined).map(|shown| shown.read);
                 if let Some(now) = now.filter(|now| *now < read) {
                     let what = format!("{conversation}: {} shows {now} as read, it was {read}", reading.by);
                     self.complain(Fault::MarkWentBack, what);
@@ -353,4 +372,22 @@ impl<'a> Device<'_, 'a> {
             }
         }
     }
+}
+
+/// Whether a member is to be shown what is at this seq.
+fn is_owed(place: &Place<'_>, user: &UserId, seq: Seq) -> bool {
+    let interval = place.intervals(user).iter().find(|interval| interval.contains(seq));
+    let (Some(interval), Some(row)) = (interval, place.row(seq)) else {
+        return false;
+    };
+    let message = match (&row.change, row.change.about()) {
+        (Change::Message(_), _) => seq,
+        // What happens to a message from before one's time is not for one to see.
+        (_, Some(message)) if message < interval.joined => return false,
+        (_, Some(message)) => message,
+        (_, None) => return true,
+    };
+    let touched = place.touched.get(&message).copied().unwrap_or_default();
+    // It would show what was written after the end.
+    interval.ended.is_none_or(|ended| touched <= ended)
 }

@@ -3,9 +3,9 @@
 //! The world: one group, made by ann with ben and cas; ann and ben write, cas is removed and comes back.
 
 use super::*;
-use crate::history::{Entry, Note};
+use crate::history::{Entry, Note, Writing};
 use crate::truth::{Membership, Reading};
-use chat_client::protocol::id::{MessageId, Position, Tag};
+use chat_client::protocol::id::{Position, Tag};
 
 const ANN: &str = "ann";
 const BEN: &str = "ben";
@@ -40,15 +40,33 @@ fn row(seq: u64, actor: &str, change: Change) -> Row {
     }
 }
 
+/// The message of the command of this seq.
+fn message(seq: u64) -> MessageId {
+    id(seq).into()
+}
+
+fn wrote(seq: u64) -> Change {
+    Change::Message(message(seq))
+}
+
+/// The text of the command of this seq: each is of another length.
+fn letters(seq: u64) -> usize {
+    usize::try_from(seq).expect("small")
+}
+
+fn says(seq: u64) -> Says {
+    Says::Text(id(seq), letters(seq))
+}
+
 fn rows() -> Vec<Row> {
     vec![
         row(1, ANN, Change::Began([ANN, BEN, CAS].map(user).to_vec())),
-        row(2, ANN, Change::Message),
-        row(3, BEN, Change::Message),
+        row(2, ANN, wrote(2)),
+        row(3, BEN, wrote(3)),
         row(4, ANN, Change::Ended(user(CAS))),
-        row(5, ANN, Change::Message),
+        row(5, ANN, wrote(5)),
         row(6, ANN, Change::Began(vec![user(CAS)])),
-        row(7, BEN, Change::Message),
+        row(7, BEN, wrote(7)),
     ]
 }
 
@@ -56,11 +74,22 @@ fn reading(by: &str, rows: &[Row]) -> Reading {
     let member = |name, joined, read| {
         let membership = Membership {
             joined: Seq(joined),
-            read: Some(Seq(read)),
+            read: Seq(read),
         };
         ((group(), user(name)), membership)
     };
+    let messages = rows.iter().filter_map(|row| {
+        let Change::Message(message) = row.change else {
+            return None;
+        };
+        let says = Says::Text(
+            message.into(),
+            letters((1..10).find(|seq| self::message(*seq) == message)?),
+        );
+        Some(((group(), message), Body { version: 1, says }))
+    });
     Reading {
+        messages: messages.collect(),
         by: by.to_owned(),
         logs: [(group(), rows.iter().map(|row| (row.position, row.id)).collect())].into(),
         members: [member(ANN, 1, 5), member(BEN, 1, 7), member(CAS, 6, 0)].into(),
@@ -71,7 +100,6 @@ fn truth_of(rows: Vec<Row>) -> Truth {
     Truth {
         readings: vec![reading("node 0", &rows), reading("SQL", &rows)],
         logs: [(group(), rows)].into(),
-        versions: [(MessageId::from_parts(2, [2; 10]), 2)].into(),
     }
 }
 
@@ -87,6 +115,23 @@ fn asked(seq: u64) -> Note {
         conversation: group(),
         id: id(seq),
         sends: true,
+        writes: [2, 3, 5, 7, 8, 9].contains(&seq).then(|| Writing {
+            message: message(seq),
+            letters: Some(letters(seq)),
+        }),
+    }
+}
+
+/// Asks for a change of the message of another seq.
+fn asked_about(seq: u64, of: u64, letters: Option<usize>) -> Note {
+    Note::Asked {
+        conversation: group(),
+        id: id(seq),
+        sends: false,
+        writes: Some(Writing {
+            message: message(of),
+            letters,
+        }),
     }
 }
 
@@ -278,7 +323,7 @@ fn a_command_that_a_living_client_never_got_an_answer_to_is_unanswered() {
 fn an_id_that_stands_twice_in_a_log_is_a_duplicate() {
     flags(Fault::Duplicated, |world| {
         let mut rows = rows();
-        let mut again = row(8, BEN, Change::Message);
+        let mut again = row(8, BEN, Change::Message(id(7).into()));
         again.id = id(7);
         rows.push(again);
         world.truth = truth_of(rows);
@@ -328,7 +373,7 @@ fn a_version_that_is_shown_and_not_stored_is_unexpected() {
             conversation: group(),
             position: at(2),
             id: id(2),
-            message: Some((MessageId::from_parts(2, [2; 10]), 3)),
+            message: Some((message(2), 3, Some(id(2)))),
         };
         before(&mut world.cas, &shown(3), [note]);
     });
@@ -521,7 +566,7 @@ fn what_was_missed_of_a_membership_that_ended_may_be_skipped() {
     passes(|world| {
         world.cas.retain(|note| ![shown(3), shown(4)].contains(note));
         without(&mut world.cas, &entry(6, 6, 0));
-        before(&mut world.cas, &shown(7), [entry(7, 6, 0), skipped(3, 6)]);
+        before(&mut world.cas, &shown(7), [entry(7, 6, 0), skipped(3, 5), shown(6)]);
     });
 }
 
@@ -555,5 +600,200 @@ fn a_conversation_that_somebody_was_removed_from_meanwhile_may_be_reset_and_begi
     passes(|world| {
         world.cas.retain(|note| ![shown(3), shown(4)].contains(note));
         before(&mut world.cas, &entry(6, 6, 0), [reset(Some(group()), "not_found")]);
+    });
+}
+
+#[test]
+fn a_removal_that_was_skipped_though_it_was_a_members_to_see_is_never_read() {
+    for seq in [4, 6] {
+        flags(Fault::NeverRead, |world| {
+            without(&mut world.ben, &shown(seq));
+            before(&mut world.ben, &shown(seq + 1), [skipped(seq, seq)]);
+        });
+    }
+}
+
+/// The world, but the event at this seq does something to the message of another one.
+fn with_change(world: &mut World, seq: u64, change: Change, writes: &Note, body: Option<Body>) {
+    let mut rows = rows();
+    rows[letters(seq) - 1].change = change;
+    world.truth = truth_of(rows);
+    for notes in [&mut world.ann, &mut world.ben] {
+        for note in notes.iter_mut().filter(|note| **note == asked(seq)) {
+            note.clone_from(writes);
+        }
+    }
+    if let Some(body) = body {
+        for reading in &mut world.truth.readings {
+            reading.messages.insert((group(), message(2)), body.clone());
+        }
+    }
+}
+
+fn with_edit(world: &mut World) {
+    let change = Change::Edited {
+        message: message(2),
+        of: Seq(2),
+    };
+    let body = Body {
+        version: 2,
+        says: says(5),
+    };
+    with_change(world, 5, change, &asked_about(5, 2, Some(5)), Some(body));
+}
+
+fn with_delete(world: &mut World) {
+    let change = Change::Deleted {
+        message: message(2),
+        of: Seq(2),
+    };
+    let body = Body {
+        version: 2,
+        says: Says::Nothing,
+    };
+    with_change(world, 5, change, &asked_about(5, 2, None), Some(body));
+}
+
+fn with_reaction(world: &mut World, seq: u64) {
+    let writes = Note::Asked {
+        conversation: group(),
+        id: id(seq),
+        sends: false,
+        writes: None,
+    };
+    with_change(world, seq, Change::Reacted(Seq(2)), &writes, None);
+}
+
+#[test]
+fn what_happened_to_a_message_and_was_skipped_though_it_was_a_members_to_see_is_never_read() {
+    let worlds: [fn(&mut World); 3] = [with_edit, with_delete, |world| with_reaction(world, 5)];
+    for change in worlds {
+        passes(change);
+        flags(Fault::NeverRead, |world| {
+            change(world);
+            without(&mut world.ben, &shown(5));
+            before(&mut world.ben, &shown(6), [skipped(5, 5)]);
+        });
+    }
+}
+
+#[test]
+fn what_happened_to_a_message_from_before_ones_time_may_be_skipped() {
+    passes(|world| {
+        with_reaction(world, 7);
+        without(&mut world.cas, &shown(7));
+        world.cas.push(skipped(7, 7));
+    });
+}
+
+#[test]
+fn a_message_that_was_edited_after_ones_time_may_be_skipped() {
+    passes(|world| {
+        with_edit(world);
+        without(&mut world.cas, &shown(2));
+        before(&mut world.cas, &shown(3), [skipped(2, 2)]);
+    });
+}
+
+/// The message of a seq as a reader has it.
+fn body(world: &mut World, reader: usize, seq: u64) -> &mut Body {
+    let messages = &mut world.truth.readings[reader].messages;
+    messages.get_mut(&(group(), message(seq))).expect("it is there")
+}
+
+#[test]
+fn messages_whose_texts_were_swapped_are_altered() {
+    for reader in [0, 1] {
+        flags(Fault::Altered, |world| {
+            body(world, reader, 2).says = says(3);
+            body(world, reader, 3).says = says(2);
+        });
+    }
+}
+
+#[test]
+fn a_text_that_is_not_whole_is_altered() {
+    flags(Fault::Altered, |world| body(world, 1, 7).says = Says::Text(id(7), 6));
+}
+
+#[test]
+fn a_message_of_which_there_is_no_row_is_altered() {
+    for reader in [0, 1] {
+        flags(Fault::Altered, |world| {
+            world.truth.readings[reader].messages.remove(&(group(), message(3)));
+        });
+    }
+}
+
+#[test]
+fn a_message_of_which_the_log_says_nothing_is_altered() {
+    flags(Fault::Altered, |world| {
+        let body = body(world, 1, 3).clone();
+        world.truth.readings[1].messages.insert((group(), message(9)), body);
+    });
+}
+
+#[test]
+fn a_message_that_says_what_it_said_before_it_was_edited_or_deleted_is_altered() {
+    let worlds: [fn(&mut World); 2] = [with_edit, with_delete];
+    for (change, reader) in worlds.into_iter().zip([1, 0]) {
+        flags(Fault::Altered, |world| {
+            change(world);
+            body(world, reader, 2).says = says(2);
+        });
+        flags(Fault::Altered, |world| {
+            change(world);
+            body(world, reader, 2).version = 1;
+        });
+    }
+}
+
+#[test]
+fn a_version_that_is_shown_with_the_text_of_another_is_altered() {
+    let version = |by| Note::Event {
+        conversation: group(),
+        position: at(5),
+        id: id(5),
+        message: Some((message(2), 2, by)),
+    };
+    let show = |world: &mut World, by| {
+        without(&mut world.ben, &shown(5));
+        before(&mut world.ben, &shown(6), [version(by)]);
+    };
+    for by in [Some(id(2)), None] {
+        flags(Fault::Altered, |world| {
+            with_edit(world);
+            show(world, by);
+        });
+    }
+    flags(Fault::Altered, |world| {
+        with_delete(world);
+        show(world, Some(id(2)));
+    });
+    passes(|world| {
+        with_delete(world);
+        show(world, None);
+    });
+}
+
+#[test]
+fn a_reader_who_sees_a_member_too_many_disagrees() {
+    for (reader, who) in [(0, "dan"), (1, "dan")] {
+        flags(Fault::Disagreement, |world| {
+            let membership = Membership {
+                joined: Seq(1),
+                read: Seq(0),
+            };
+            let members = &mut world.truth.readings[reader].members;
+            members.insert((group(), user(who)), membership);
+        });
+    }
+}
+
+#[test]
+fn a_reader_who_sees_another_mark_disagrees() {
+    flags(Fault::Disagreement, |world| {
+        let members = &mut world.truth.readings[1].members;
+        members.get_mut(&(group(), user(CAS))).expect("a member").read = Seq(7);
     });
 }

@@ -1,8 +1,9 @@
 //! One device: a production client with its outbox, and an application that writes down what it did and saw.
 
 use super::{Orders, Standing, wait_about};
-use crate::history::{self, Note, Writer};
+use crate::history::{self, Note, Writer, Writing};
 use crate::population::{Founding, Seat};
+use crate::text::{self, Says};
 use async_trait::async_trait;
 use chat_client::protocol::command::{
     ConversationCreate, MarkRead, MemberAdd, MemberRemove, MessageDelete, MessageEdit, MessageSend, ReactionAdd,
@@ -47,9 +48,9 @@ struct Application {
 
 impl Device {
     pub fn start(seat: Seat, orders: &Orders, random: &mut Random) -> io::Result<Self> {
-        let history = history::path(&orders.folder, &seat.user, seat.device);
+        let path = history::path(&orders.folder, &seat.user, seat.device);
         let outbox = match orders.files {
-            true => Outbox::file(history.with_extension("outbox")),
+            true => Outbox::file(path.with_extension("outbox")),
             false => Outbox::memory(),
         };
         let links = Links {
@@ -77,7 +78,7 @@ impl Device {
             .start()
             .map_err(io::Error::other)?;
         let application = Arc::new(Application {
-            history: Writer::open(&history)?,
+            history: Writer::open(&path)?,
             shown: AtomicU64::new(0),
             messages: Mutex::default(),
             asked: Mutex::default(),
@@ -181,7 +182,7 @@ impl Device {
                 id,
                 message,
                 version: None,
-                content: text(random),
+                content: Content::text(text::of(id, letters(random))),
             }),
             (13..16, Some((conversation, message, true))) => self.give(MessageDelete {
                 conversation,
@@ -219,7 +220,7 @@ impl Device {
         self.give(MessageSend {
             conversation,
             id,
-            content: text(random),
+            content: Content::text(text::of(id.into(), letters(random))),
             reply_to: None,
         });
     }
@@ -272,6 +273,7 @@ impl Device {
             conversation,
             id,
             sends: matches!(command, Command::MessageSend(_)),
+            writes: writing(&command),
         });
         let pending = self.client.enqueue(command);
         let application = self.application.clone();
@@ -327,7 +329,7 @@ async fn read(mut updates: Updates, application: Arc<Application>, own: String) 
                     conversation: event.conversation,
                     position: event.position(),
                     id: event.id,
-                    message: message.map(|message| (message.id, message.version)),
+                    message: message.map(|message| (message.id, message.version, Says::of(message).by())),
                 }
             }
             Update::Skipped(skip) => Note::Skipped {
@@ -362,14 +364,29 @@ async fn read(mut updates: Updates, application: Arc<Application>, own: String) 
     }
 }
 
-/// A text; what tells messages apart is their ids.
-fn text(random: &mut Random) -> Content {
-    let length = if random.chance(0.05) {
+/// What a command makes of a message, read from the command itself.
+fn writing(command: &Command) -> Option<Writing> {
+    let (message, content) = match command {
+        Command::MessageSend(send) => (send.id, Some(&send.content)),
+        Command::MessageEdit(edit) => (edit.message, Some(&edit.content)),
+        Command::MessageDelete(delete) => (delete.message, None),
+        _ => return None,
+    };
+    let letters = content.map(|content| match Says::read(false, content.text.as_deref()) {
+        Says::Text(_, letters) => letters,
+        Says::Nothing | Says::Other(_) => 0,
+    });
+    Some(Writing { message, letters })
+}
+
+/// How long a text is to be.
+fn letters(random: &mut Random) -> usize {
+    let letters = if random.chance(0.05) {
         random.below(500..3_000)
     } else {
         random.below(1..60)
     };
-    Content::text("x".repeat(length as usize))
+    letters as usize
 }
 
 /// Every connection takes a link by chance: no session sticks to a node.

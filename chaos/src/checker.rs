@@ -21,9 +21,9 @@ const KEPT_MAX: usize = 10;
 /// What must never happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// Answered as stored, and not in the log at that place.
+    /// Answered as stored, and not in the log at that place, or with the place of another.
     LostAcked,
-    /// Found in an outbox by the process that went on with it, and neither refused nor in the log.
+    /// In an outbox on disk, neither refused nor in the log, and not in the outbox of the next process either.
     LostKept,
     /// Asked by a client that lived to the end, and never answered.
     Unanswered,
@@ -143,6 +143,8 @@ struct Place<'a> {
 
 struct Asked {
     user: UserId,
+    /// Whether it writes a message.
+    sends: bool,
     writes: Option<Writing>,
     /// The code of a refusal.
     refused: Option<String>,
@@ -163,6 +165,10 @@ impl Place<'_> {
 
     fn is_member(&self, user: &UserId, seq: Seq) -> bool {
         self.intervals(user).iter().any(|interval| interval.contains(seq))
+    }
+
+    fn was_removed(&self, user: &UserId) -> bool {
+        self.intervals(user).iter().any(|interval| interval.ended.is_some())
     }
 }
 
@@ -209,8 +215,10 @@ impl<'a> Checker<'a> {
                     }
                     // Whoever is no member any more is told so, whatever became of an earlier attempt.
                     Some(Asked {
-                        refused: Some(code), ..
-                    }) if code != "not_found" => {
+                        refused: Some(code),
+                        user,
+                        ..
+                    }) if code != "not_found" || !place.was_removed(user) => {
                         let what = || format!("{}: it was refused with {code}", at());
                         self.verdict.add(Fault::Unexpected, what);
                     }

@@ -111,6 +111,7 @@ pub async fn serve() -> io::Result<()> {
 fn say(devices: &[Arc<Device>]) -> io::Result<()> {
     let mut standing = Standing::default();
     for device in devices {
+        device.note_kept();
         device.add_to(&mut standing);
     }
     let mut out = io::stdout().lock();

@@ -43,6 +43,11 @@ pub enum Note {
         /// What it makes of a message, if it makes anything of one.
         writes: Option<Writing>,
     },
+    /// Commands are on disk now, in this client's outbox.
+    Kept {
+        /// Which, each once.
+        ids: Vec<CommandId>,
+    },
     /// It was answered as stored.
     Stored {
         /// Where.

@@ -13,6 +13,7 @@ pub(super) fn judge(checker: &mut Checker<'_>, name: &str, user: &UserId, entrie
         user,
         views: HashMap::new(),
         ended: HashSet::new(),
+        forgotten: HashMap::new(),
         marks: HashMap::new(),
         last: HashMap::new(),
         open: HashMap::new(),
@@ -38,7 +39,9 @@ struct Device<'c, 'a> {
     last: HashMap<ConversationId, (Seq, CommandId)>,
     /// Asked by this process, and not answered.
     open: HashMap<CommandId, ConversationId>,
-    /// Found in the outbox by a process that went on with it.
+    /// Where the membership began that was last said to be over, in conversations that were to be forgotten.
+    forgotten: HashMap<ConversationId, Seq>,
+    /// On disk in the outbox, and not settled.
     kept: HashMap<CommandId, ConversationId>,
 }
 
@@ -59,9 +62,13 @@ impl<'a> Device<'_, 'a> {
             Note::Asked {
                 conversation,
                 id,
+                sends,
                 writes,
-                ..
-            } => self.ask(conversation, id, writes),
+            } => self.ask(conversation, id, sends, writes),
+            Note::Kept { ids } => {
+                let kept = ids.into_iter().filter_map(|id| Some((id, *self.open.get(&id)?)));
+                self.kept.extend(kept);
+            }
             Note::Stored {
                 conversation,
                 id,
@@ -102,6 +109,8 @@ impl<'a> Device<'_, 'a> {
                 if self.checker.places.contains_key(&conversation) && row.is_none_or(|row| row.position != head) {
                     let what = format!("{conversation}: an entry of {} ({})", head.seq, head.tag);
                     self.complain(Fault::Unexpected, what);
+                } else {
+                    self.entry(conversation, head.seq, joined);
                 }
                 self.ended.remove(&conversation);
                 let view = self.views.entry(conversation).or_insert_with(|| View {
@@ -126,9 +135,15 @@ impl<'a> Device<'_, 'a> {
                 let intervals = self
                     .place(conversation)
                     .map_or(&[][..], |place| place.intervals(self.user));
-                let ended = |interval: &Interval| interval.ended.is_some_and(|ended| ended > cursor);
+                let joined = self.views.get(&conversation).map(|view| view.joined);
+                let ended = |interval: &Interval| {
+                    let is_it = joined.is_none_or(|joined| interval.joined == joined);
+                    is_it && interval.ended.is_some_and(|ended| ended > cursor)
+                };
                 if reason != "not_found" || !intervals.iter().any(ended) {
                     self.complain(Fault::Reset, format!("{conversation} at {cursor}: {reason}"));
+                } else if let Some(joined) = joined {
+                    self.forgotten.insert(conversation, joined);
                 }
                 self.forget(conversation);
             }
@@ -154,7 +169,18 @@ impl<'a> Device<'_, 'a> {
         self.forget_all();
         self.ended.clear();
         if keeps_outbox {
-            // What is not in the outbox was answered, or had not been kept when the process was killed.
+            let outbox: HashSet<CommandId> = outbox.into_iter().collect();
+            // A command leaves the disk when it is settled, which a killed process may not have written down.
+            let mut lost: Vec<String> = Vec::new();
+            for (id, conversation) in &self.kept {
+                if !outbox.contains(id) && !self.is_in_log(*conversation, *id) {
+                    lost.push(format!(
+                        "{conversation}: {id} was on disk, and the next process did not find it"
+                    ));
+                }
+            }
+            lost.into_iter().for_each(|what| self.complain(Fault::LostKept, what));
+            // What else is not in the outbox was answered, or had not been kept when the process was killed.
             let known = outbox.into_iter().filter_map(|id| {
                 let earlier = self.kept.get(&id).or_else(|| self.open.get(&id));
                 Some((id, *earlier?))
@@ -173,10 +199,11 @@ impl<'a> Device<'_, 'a> {
             .is_some_and(|place| place.seqs.contains_key(&id))
     }
 
-    fn ask(&mut self, conversation: ConversationId, id: CommandId, writes: Option<Writing>) {
+    fn ask(&mut self, conversation: ConversationId, id: CommandId, sends: bool, writes: Option<Writing>) {
         self.open.insert(id, conversation);
         let asked = Asked {
             user: self.user.clone(),
+            sends,
             writes,
             refused: None,
         };
@@ -202,6 +229,16 @@ impl<'a> Device<'_, 'a> {
                 "{conversation}: {id} was stored at {}, where there is {now:?}",
                 position.seq
             );
+            return self.complain(Fault::LostAcked, what);
+        }
+        // Where the same was done before, that is the answer; but each message is one of its own.
+        let sends = self
+            .checker
+            .asked
+            .get(&(conversation, id))
+            .is_some_and(|asked| asked.sends);
+        if sends && by != id {
+            let what = format!("{conversation}: {id} was answered with {by} at {}", position.seq);
             self.complain(Fault::LostAcked, what);
         }
     }
@@ -222,6 +259,28 @@ impl<'a> Device<'_, 'a> {
             );
             self.complain(Fault::Altered, what);
         }
+    }
+
+    /// An entry is of a membership, and true at a place within it.
+    fn entry(&mut self, conversation: ConversationId, head: Seq, joined: Seq) {
+        let Some(place) = self.place(conversation) else { return };
+        let of = place
+            .intervals(self.user)
+            .iter()
+            .find(|interval| interval.joined == joined);
+        let of = of.copied();
+        let fault = match of {
+            None => Fault::Unexpected,
+            Some(of) if !of.contains(head) => Fault::AfterRemoval,
+            Some(_) if self.forgotten.get(&conversation) == Some(&joined) => {
+                let what = format!("{conversation}: is there again since {joined}, which was said to be over");
+                return self.complain(Fault::Reset, what);
+            }
+            Some(_) => return,
+        };
+        let what =
+            format!("{conversation}: an entry at {head} of a membership since {joined}; by the log it is {of:?}");
+        self.complain(fault, what);
     }
 
     fn shown(&mut self, conversation: ConversationId, position: Position, id: CommandId) {
@@ -281,7 +340,11 @@ impl<'a> Device<'_, 'a> {
             return;
         };
         let Some(view) = self.views.get_mut(&conversation) else {
-            return;
+            let (fault, of) = match self.ended.contains(&conversation) {
+                true => (Fault::AfterRemoval, "that had ended"),
+                false => (Fault::Gap, "that was not begun"),
+            };
+            return self.complain(fault, format!("{conversation}: skipped {from} to {to} of a log {of}"));
         };
         // What somebody missed of a membership that ended does not come in the next one.
         let begin = from.max(view.joined).max(view.cursor.next());
@@ -333,6 +396,7 @@ impl<'a> Device<'_, 'a> {
     /// This client lived to the end: it has been answered, and has read everything.
     fn end(&mut self) {
         for (id, conversation) in std::mem::take(&mut self.open) {
+            self.kept.remove(&id);
             self.complain(Fault::Unanswered, format!("{conversation}: {id}"));
         }
         for (id, conversation) in std::mem::take(&mut self.kept) {
@@ -349,6 +413,9 @@ impl<'a> Device<'_, 'a> {
             let at = self.views.get(conversation).map(|view| view.cursor);
             if is_in && at != Some(place.head()) {
                 behind.push(format!("{conversation}: is at {at:?} of {}", place.head()));
+            }
+            if let Some(at) = at.filter(|_| !is_in) {
+                behind.push(format!("{conversation}: is at {at}, and was never told of the end"));
             }
         }
         behind

@@ -604,6 +604,115 @@ fn a_conversation_that_somebody_was_removed_from_meanwhile_may_be_reset_and_begi
 }
 
 #[test]
+fn a_send_that_is_answered_with_the_place_of_another_is_lost() {
+    flags(Fault::LostAcked, |world| {
+        without(&mut world.ben, &stored(7));
+        let ack = Note::Stored {
+            conversation: group(),
+            id: id(7),
+            by: id(5),
+            position: at(5),
+        };
+        world.ben.push(ack);
+    });
+}
+
+fn kept(seq: u64) -> Note {
+    Note::Kept { ids: vec![id(seq)] }
+}
+
+#[test]
+fn a_command_that_was_on_disk_and_is_not_found_again_is_lost() {
+    flags(Fault::LostKept, |world| {
+        world
+            .ben
+            .extend([asked(8), kept(8), started(true, &[]), entry(7, 1, 7)]);
+    });
+    flags(Fault::LostKept, |world| {
+        let found = [asked(8), started(true, &[8]), started(true, &[])];
+        world.ben.extend(found.into_iter().chain([entry(7, 1, 7)]));
+    });
+}
+
+#[test]
+fn a_command_that_was_on_disk_may_have_left_it_when_it_was_settled_or_with_it() {
+    let refused = Note::Refused {
+        conversation: group(),
+        id: id(8),
+        code: "conflict".to_owned(),
+    };
+    passes(|world| {
+        before(&mut world.ben, &stored(7), [kept(7)]);
+        without(&mut world.ben, &stored(7));
+        world
+            .ben
+            .extend([asked(8), kept(8), refused, started(true, &[]), entry(7, 1, 7)]);
+        world
+            .ben
+            .extend([asked(9), kept(9), started(false, &[]), entry(7, 1, 7)]);
+    });
+}
+
+#[test]
+fn a_membership_that_a_reset_said_to_be_over_does_not_go_on() {
+    flags(Fault::Reset, |world| {
+        // The second of these resets has its cause, which is later than the first.
+        world.cas.truncate(3);
+        let reset = reset(Some(group()), "not_found");
+        world
+            .cas
+            .extend([reset.clone(), entry(3, 1, 0), reset, entry(6, 6, 0), shown(7)]);
+    });
+}
+
+#[test]
+fn a_reset_because_of_a_removal_from_another_membership_is_without_cause() {
+    flags(Fault::Reset, |world| {
+        world
+            .cas
+            .extend([reset(Some(group()), "not_found"), started(true, &[]), entry(7, 6, 0)]);
+    });
+}
+
+#[test]
+fn an_entry_after_a_removal_is_delivered_after_removal() {
+    flags(Fault::AfterRemoval, |world| {
+        before(&mut world.cas, &entry(6, 6, 0), [entry(5, 1, 0), started(true, &[])]);
+    });
+}
+
+#[test]
+fn an_entry_of_a_membership_that_never_was_is_unexpected() {
+    flags(Fault::Unexpected, |world| {
+        without(&mut world.cas, &entry(6, 6, 0));
+        before(&mut world.cas, &shown(7), [entry(6, 5, 0)]);
+    });
+}
+
+#[test]
+fn a_skip_after_a_removal_is_delivered_after_removal() {
+    flags(Fault::AfterRemoval, |world| {
+        before(&mut world.cas, &entry(6, 6, 0), [skipped(5, 5)]);
+    });
+}
+
+#[test]
+fn a_removed_user_who_was_never_told_has_never_read_it() {
+    flags(Fault::NeverRead, |world| {
+        let mut rows = rows();
+        rows.truncate(4);
+        world.truth = truth_of(rows);
+        for reading in &mut world.truth.readings {
+            reading.members.remove(&(group(), user(CAS)));
+        }
+        world.ann.truncate(9);
+        world.ann.extend([asked(4), stored(4), shown(4)]);
+        world.ben.truncate(7);
+        world.cas.truncate(4);
+    });
+}
+
+#[test]
 fn a_removal_that_was_skipped_though_it_was_a_members_to_see_is_never_read() {
     for seq in [4, 6] {
         flags(Fault::NeverRead, |world| {
@@ -692,6 +801,29 @@ fn a_message_that_was_edited_after_ones_time_may_be_skipped() {
         with_edit(world);
         without(&mut world.cas, &shown(2));
         before(&mut world.cas, &shown(3), [skipped(2, 2)]);
+    });
+}
+
+#[test]
+fn what_was_refused_as_not_found_to_somebody_who_was_always_there_is_unexpected() {
+    let refused = |seq| Note::Refused {
+        conversation: group(),
+        id: id(seq),
+        code: "not_found".to_owned(),
+    };
+    flags(Fault::Unexpected, |world| {
+        without(&mut world.ben, &stored(7));
+        world.ben.push(refused(7));
+    });
+    // Whoever was removed may have been told so of what had been stored before.
+    passes(|world| {
+        let mut rows = rows();
+        rows[2].actor = Some(user(CAS));
+        world.truth = truth_of(rows);
+        for note in [asked(3), stored(3)] {
+            without(&mut world.ben, &note);
+        }
+        before(&mut world.cas, &shown(3), [asked(3), refused(3)]);
     });
 }
 

@@ -34,6 +34,10 @@ pub(super) struct Device {
     seat: Seat,
     client: Client,
     application: Arc<Application>,
+    /// Whether what is kept survives a kill.
+    is_on_disk: bool,
+    /// Guards what was in the outbox when it was last looked at; held to look.
+    kept: Mutex<HashSet<CommandId>>,
 }
 
 /// What the application keeps.
@@ -88,7 +92,7 @@ impl Device {
         found.iter().for_each(|id| application.ask(*id));
         application.history.note(Note::Started {
             keeps_outbox: orders.keeps_outbox,
-            outbox: found,
+            outbox: found.clone(),
         });
         let own = seat.user.clone();
         tokio::spawn(read(updates, application.clone(), own.as_str().to_owned()));
@@ -96,7 +100,26 @@ impl Device {
             seat,
             client,
             application,
+            is_on_disk: orders.files,
+            kept: Mutex::new(found.into_iter().collect()),
         })
+    }
+
+    /// Writes down what has come to be on disk since it was last looked at.
+    pub fn note_kept(&self) {
+        if !self.is_on_disk {
+            return;
+        }
+        let mut kept = self.kept.lock().expect("no panic while the lock is held");
+        if kept.is_empty() && self.client.outbox_len() == 0 {
+            return;
+        }
+        let now: Vec<CommandId> = self.client.outbox().iter().filter_map(Command::id).collect();
+        let ids: Vec<CommandId> = now.iter().filter(|id| !kept.contains(id)).copied().collect();
+        *kept = now.into_iter().collect();
+        if !ids.is_empty() {
+            self.application.history.note(Note::Kept { ids });
+        }
     }
 
     pub fn add_to(&self, standing: &mut Standing) {

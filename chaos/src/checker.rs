@@ -7,6 +7,7 @@
 mod client;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use crate::history::{Entry, Writing};
 use crate::text::Says;
@@ -27,7 +28,7 @@ pub enum Fault {
     LostKept,
     /// Asked by a client that lived to the end, and never answered.
     Unanswered,
-    /// An id that is twice in a log, or an event that one application was shown twice.
+    /// An id that is twice in a log, or an event that one application was shown, or one connection brought, twice.
     Duplicated,
     /// In a log and asked by nobody, or shown and not in the log.
     Unexpected,

@@ -4,6 +4,7 @@
 //! either. The process at the other end is in [`hands`](crate::hands).
 
 mod device;
+mod tap;
 
 use crate::population::Seat;
 use chat_testkit::Random;

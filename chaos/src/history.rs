@@ -108,6 +108,42 @@ pub enum Note {
         /// Why.
         reason: String,
     },
+    /// On a connection, this client is about to say what it has.
+    Resumed {
+        /// Which, counted within the process.
+        connection: u64,
+        /// Up to where.
+        cursors: Vec<(ConversationId, Seq)>,
+    },
+    /// A connection brought a stretch of a log, before the client looked at it. What was asked for is not among it.
+    Heard {
+        /// Which.
+        connection: u64,
+        /// Whose log.
+        conversation: ConversationId,
+        /// What came, in one frame.
+        items: Vec<Item>,
+    },
+    /// A connection brought an entry of the inbox.
+    HeardEntry {
+        /// Which.
+        connection: u64,
+        /// Of which conversation.
+        conversation: ConversationId,
+        /// Up to where the entry is true.
+        head: Seq,
+        /// Where the membership began.
+        joined: Seq,
+    },
+    /// A connection brought a reset.
+    HeardReset {
+        /// Which.
+        connection: u64,
+        /// Of a conversation, or of all.
+        conversation: Option<ConversationId>,
+        /// Where it goes on, if the server said so.
+        head: Option<Seq>,
+    },
     /// A read mark was answered as set.
     Marked {
         /// Where.
@@ -130,6 +166,17 @@ pub struct Writing {
     pub message: MessageId,
     /// How many letters its text has from then on; none of one that is deleted.
     pub letters: Option<usize>,
+}
+
+/// One step in a log, as it was sent: an event, or a stretch without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// The first seq that it covers.
+    pub first: Seq,
+    /// The last one.
+    pub last: Position,
+    /// The command that made the event.
+    pub id: Option<CommandId>,
 }
 
 /// The time of an entry that is made now.

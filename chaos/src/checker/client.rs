@@ -1,5 +1,6 @@
 //! One device's history, from its first process to its last.
 
+use super::wire::{Found, Wire};
 use super::{Asked, Checker, Fault, Place};
 use crate::history::{Entry, Note, Writing};
 use crate::truth::{Change, Interval};
@@ -13,6 +14,7 @@ pub(super) fn judge(checker: &mut Checker<'_>, name: &str, user: &UserId, entrie
         user,
         views: HashMap::new(),
         ended: HashSet::new(),
+        wire: Wire::default(),
         forgotten: HashMap::new(),
         marks: HashMap::new(),
         last: HashMap::new(),
@@ -39,6 +41,8 @@ struct Device<'c, 'a> {
     last: HashMap<ConversationId, (Seq, CommandId)>,
     /// Asked by this process, and not answered.
     open: HashMap<CommandId, ConversationId>,
+    /// What connections of this process brought.
+    wire: Wire,
     /// Where the membership began that was last said to be over, in conversations that were to be forgotten.
     forgotten: HashMap<ConversationId, Seq>,
     /// On disk in the outbox, and not settled.
@@ -68,6 +72,41 @@ impl<'a> Device<'_, 'a> {
             Note::Kept { ids } => {
                 let kept = ids.into_iter().filter_map(|id| Some((id, *self.open.get(&id)?)));
                 self.kept.extend(kept);
+            }
+            Note::Resumed { connection, cursors } => {
+                let found = self.wire.on(connection);
+                self.found(found);
+                self.wire.resumed(cursors);
+            }
+            Note::Heard {
+                connection,
+                conversation,
+                items,
+            } => {
+                let mut found = self.wire.on(connection);
+                if let Some(place) = self.checker.places.get(&conversation) {
+                    found.extend(self.wire.heard(place, self.user, conversation, &items));
+                }
+                self.found(found);
+            }
+            Note::HeardEntry {
+                connection,
+                conversation,
+                head,
+                joined,
+            } => {
+                let found = self.wire.on(connection);
+                self.found(found);
+                self.wire.entry(conversation, head, joined);
+            }
+            Note::HeardReset {
+                connection,
+                conversation,
+                head,
+            } => {
+                let mut found = self.wire.on(connection);
+                found.extend(self.wire.reset(conversation, head));
+                self.found(found);
             }
             Note::Stored {
                 conversation,
@@ -161,6 +200,10 @@ impl<'a> Device<'_, 'a> {
         self.checker.verdict.add(fault, || format!("{name}: {what}"));
     }
 
+    fn found(&mut self, found: Found) {
+        found.into_iter().for_each(|(fault, what)| self.complain(fault, what));
+    }
+
     fn place(&self, conversation: ConversationId) -> Option<&Place<'a>> {
         self.checker.places.get(&conversation)
     }
@@ -168,6 +211,8 @@ impl<'a> Device<'_, 'a> {
     fn start(&mut self, keeps_outbox: bool, outbox: Vec<CommandId>) {
         self.forget_all();
         self.ended.clear();
+        let found = self.wire.end();
+        self.found(found);
         if keeps_outbox {
             let outbox: HashSet<CommandId> = outbox.into_iter().collect();
             // A command leaves the disk when it is settled, which a killed process may not have written down.
@@ -423,6 +468,8 @@ impl<'a> Device<'_, 'a> {
             .for_each(|what| self.complain(Fault::NeverRead, what));
         self.marks_stand();
         self.forget_all();
+        let found = self.wire.end();
+        self.found(found);
     }
 
     /// In the end every reader sees the marks at least where this client saw them.

@@ -1,23 +1,19 @@
 //! One device: a production client with its outbox, and an application that writes down what it did and saw.
 
+use super::tap::Links;
 use super::{Orders, Standing, wait_about};
 use crate::history::{self, Note, Writer, Writing};
 use crate::population::{Founding, Seat};
 use crate::text::{self, Says};
-use async_trait::async_trait;
 use chat_client::protocol::command::{
     ConversationCreate, MarkRead, MemberAdd, MemberRemove, MessageDelete, MessageEdit, MessageSend, ReactionAdd,
 };
 use chat_client::protocol::conversation::ConversationKind;
 use chat_client::protocol::id::{CommandId, ConversationId, MessageId, Position, Seq};
-use chat_client::{
-    Client, Codec, Command, CommandError, ConnectError, Connector, Content, Outbox, Outcome, Pipe, Status, Update,
-    Updates, WsConnector,
-};
+use chat_client::{Client, Codec, Command, CommandError, Content, Outbox, Outcome, Status, Update, Updates};
 use chat_testkit::Random;
 use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -42,7 +38,7 @@ pub(super) struct Device {
 
 /// What the application keeps.
 struct Application {
-    history: Writer,
+    history: Arc<Writer>,
     shown: AtomicU64,
     /// Guards messages of one's own and of others, the newest last; held to look or to add.
     messages: Mutex<VecDeque<(ConversationId, MessageId, bool)>>,
@@ -57,10 +53,8 @@ impl Device {
             true => Outbox::file(path.with_extension("outbox")),
             false => Outbox::memory(),
         };
-        let links = Links {
-            ways: orders.links.clone(),
-            random: Mutex::new(random.fork()),
-        };
+        let history = Arc::new(Writer::open(&path)?);
+        let links = Links::new(orders.links.clone(), random.fork(), history.clone());
         let codec = if seat.device == 0 {
             Codec::Json
         } else {
@@ -82,7 +76,7 @@ impl Device {
             .start()
             .map_err(io::Error::other)?;
         let application = Arc::new(Application {
-            history: Writer::open(&path)?,
+            history,
             shown: AtomicU64::new(0),
             messages: Mutex::default(),
             asked: Mutex::default(),
@@ -410,21 +404,4 @@ fn letters(random: &mut Random) -> usize {
         random.below(1..60)
     };
     letters as usize
-}
-
-/// Every connection takes a link by chance: no session sticks to a node.
-struct Links {
-    ways: Vec<SocketAddr>,
-    random: Mutex<Random>,
-}
-
-#[async_trait]
-impl Connector for Links {
-    async fn connect(&self, codec: Codec) -> Result<Pipe, ConnectError> {
-        let way = {
-            let mut random = self.random.lock().expect("no panic while the lock is held");
-            self.ways[random.below(0..self.ways.len() as u64) as usize]
-        };
-        WsConnector::new(&format!("ws://{way}/chat"))?.connect(codec).await
-    }
 }

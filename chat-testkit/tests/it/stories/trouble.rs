@@ -8,10 +8,10 @@ use chat_core::frame::{Outcome, Resume, ServerFrame};
 use chat_core::id::Timestamp;
 use chat_core::{Clock, Engine};
 use chat_store_memory::MemoryStore;
-use chat_testkit::FailingStore;
 use chat_testkit::failing_store::{Call, Failure};
 use chat_testkit::transport::Dial;
 use chat_testkit::wire::{Memory, Wire, events};
+use chat_testkit::{FailingStore, StoreFaults};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -125,7 +125,7 @@ async fn an_outbox_of_five_hundred_messages_drains_in_order_with_default_limits(
     assert_eq!(heard, (0..500).map(|n| format!("new {n}")).collect::<Vec<_>>());
 }
 
-async fn failing() -> (House, chat_testkit::StoreFaults) {
+async fn failing() -> (House, StoreFaults) {
     let store = FailingStore::new(Arc::new(MemoryStore::new()), 1);
     let faults = store.faults();
     (House::with(|builder| builder.store(store)).await, faults)
@@ -175,6 +175,32 @@ async fn a_store_that_does_not_answer_is_unavailable_in_time() {
     faults.calm();
     assert!(ana.stored(command).await.duplicate, "the commit went on");
     assert_eq!(told_all(events(&ben.drain().await)), ["new late"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_store_is_silent_for_over_ten_seconds_is_not_ready_until_it_answers() {
+    let stands_still: fn(&StoreFaults) = |faults| faults.set_paused(true);
+    let refuses: fn(&StoreFaults) = |faults| faults.set_down(true);
+    for goes in [stands_still, refuses] {
+        let (house, faults) = failing().await;
+        let mut ana = house.guest("ana").await;
+        let group = group(&mut ana, &[]).await;
+        say(&mut ana, group, "the last that it answered").await;
+        goes(&faults);
+        for _ in 0..9 {
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(house.engine.ready(), Ok(()));
+        }
+        sleep(Duration::from_secs(2)).await;
+        for _ in 0..5 {
+            assert!(house.engine.ready().is_err_and(|why| why.contains("store")));
+            sleep(Duration::from_secs(1)).await;
+        }
+        faults.calm();
+        sleep(Duration::from_secs(6)).await;
+        assert_eq!(house.engine.ready(), Ok(()));
+        say(&mut ana, group, "whoever was here still is").await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use chat_core::store::{
     LogRead, Memberships, Prior, Read, StoreError, StoreIdentity,
 };
 use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -68,7 +68,7 @@ pub enum Failure {
 }
 
 /// Which calls are meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
     /// Only `append`.
     Append,
@@ -78,7 +78,7 @@ pub enum Call {
     Entries,
     /// Only `memberships`.
     Memberships,
-    /// The next one, whichever it is.
+    /// Any of them, whichever it is.
     Any,
 }
 
@@ -105,7 +105,8 @@ struct Plan {
     /// Answers of such calls come so late.
     late: Option<(Call, Duration)>,
     next: VecDeque<(Call, Failure)>,
-    calls: u64,
+    /// Those that have no name of their own are under `Any`.
+    calls: BTreeMap<Call, u64>,
     failures: u64,
     /// Which store answers instead of the first.
     replaced: Option<Arc<dyn Store>>,
@@ -131,7 +132,7 @@ impl StoreFaults {
             delay_max: Duration::ZERO,
             late: None,
             next: VecDeque::new(),
-            calls: 0,
+            calls: BTreeMap::new(),
             failures: 0,
             replaced: None,
             time_stands: false,
@@ -200,7 +201,14 @@ impl StoreFaults {
 
     /// How many calls were made so far.
     pub fn calls(&self) -> u64 {
-        self.lock().calls
+        self.calls_of(Call::Any)
+    }
+
+    /// How many such calls were made so far.
+    pub fn calls_of(&self, wanted: Call) -> u64 {
+        let plan = self.lock();
+        let counts = plan.calls.iter().filter(|(call, _)| wanted.fits(**call));
+        counts.map(|(_, count)| count).sum()
     }
 
     /// How many calls failed so far.
@@ -271,7 +279,7 @@ impl Plan {
             (false, None) if after => Some(Failure::AfterTheEffect),
             (false, None) => None,
         };
-        self.calls += 1;
+        *self.calls.entry(call).or_default() += 1;
         self.failures += u64::from(failure.is_some());
         let (delay, mut delay_after) = (self.delay(), self.delay());
         if let Some((wanted, by)) = self.late

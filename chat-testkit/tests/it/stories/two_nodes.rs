@@ -6,14 +6,15 @@ use chat_core::code::CloseCode;
 use chat_core::command::WatchPresence;
 use chat_core::frame::ServerFrame;
 use chat_core::id::ConversationId;
+use chat_core::message::Content;
 use chat_core::signal::Signal;
 use chat_core::{Builder, Limits};
 use chat_store_memory::MemoryStore;
-use chat_testkit::FailingStore;
 use chat_testkit::backplane::{Faults, Hub, InProcessBackplane};
 use chat_testkit::failing_store::Call;
 use chat_testkit::transport::Dial;
 use chat_testkit::wire::{Wire, events};
+use chat_testkit::{FailingStore, StoreFaults};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -227,6 +228,71 @@ async fn a_backplane_that_is_not_meant_for_events_says_where_logs_end() {
     assert!(after.longest < 1_024, "no event was rung: {after:?}");
     assert!(after.published > before.published, "{after:?}");
     drop(ana);
+}
+
+/// Ana at the first node, and fifty who listen to one conversation at the second, whose reads of logs are counted. A page
+/// holds ten events.
+async fn fifty_listeners(hub: &Hub) -> ([House; 2], StoreFaults, Vec<Wire>, ConversationId) {
+    let store = MemoryStore::builder().with_clock(Arc::new(RuntimeClock::new())).build();
+    let counted = FailingStore::new(Arc::new(store.clone()), 1);
+    let faults = counted.faults();
+    let mut limits = Limits::default();
+    limits.page_events_max = 10;
+    let there = limits.clone();
+    let houses = [
+        House::with(|builder| builder.store(store).limits(limits).backplane(hub.node())).await,
+        House::with(|builder| builder.store(counted).limits(there).backplane(hub.node()).seed(2)).await,
+    ];
+    let names: Vec<String> = (0..50).map(|number| format!("guest{number}")).collect();
+    let mut ana = houses[0].guest("ana").await;
+    let group = group(&mut ana, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut guests = Vec::new();
+    for name in &names {
+        guests.push(houses[1].guest(name).await);
+    }
+    sleep(Duration::from_secs(7)).await;
+    for guest in &mut guests {
+        guest.drain_for(Duration::from_millis(1)).await;
+    }
+    (houses, faults, guests, group)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bell_that_says_where_a_log_ends_is_one_read_of_it_however_many_listen() {
+    for (carries_events, bell_bytes_max) in [(false, 64 * 1024), (true, 1_024)] {
+        let hub = Hub::new(1);
+        hub.set_carries_events(carries_events);
+        hub.set_bell_bytes_max(bell_bytes_max);
+        let (houses, faults, mut guests, group) = fifty_listeners(&hub).await;
+        let before = faults.calls_of(Call::Log);
+        let words = "x".repeat(4_000);
+        let content = Content::text(words.as_str());
+        let system = houses[0].engine.system();
+        system.send(group, fresh_message(), content).await.unwrap();
+        for guest in &mut guests {
+            let heard = timeout(Duration::from_millis(200), guest.event()).await.unwrap();
+            assert_eq!(told(&heard), format!("new {words}"));
+        }
+        assert_eq!(faults.calls_of(Call::Log) - before, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_of_several_pages_is_read_once_for_all_who_listen() {
+    let hub = Hub::new(1);
+    hub.set_carries_events(false);
+    let (houses, faults, mut guests, group) = fifty_listeners(&hub).await;
+    let before = faults.calls_of(Call::Log);
+    hub.mute_all(true);
+    houses[0].fill(group, 35).await;
+    hub.mute_all(false);
+    houses[0].fill(group, 1).await;
+    for guest in &mut guests {
+        let frames = guest.drain_for(Duration::from_millis(50)).await;
+        assert_eq!(events(&frames).len(), 36);
+    }
+    let reads = faults.calls_of(Call::Log) - before;
+    assert!(reads <= 5, "{reads} reads of four pages");
 }
 
 #[tokio::test(start_paused = true)]

@@ -267,6 +267,11 @@ impl InProcessBackplane {
         });
     }
 
+    /// What it listens to now.
+    pub fn topics(&self) -> BTreeSet<Topic> {
+        self.with(|node| node.listens.clone())
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut Node) -> T) -> T {
         let mut state = self.0.hub.lock();
         act(state

@@ -2,6 +2,7 @@
 
 use super::house::{House, RuntimeClock};
 use super::say::*;
+use chat_core::backplane::Topic;
 use chat_core::code::CloseCode;
 use chat_core::command::WatchPresence;
 use chat_core::frame::ServerFrame;
@@ -293,6 +294,33 @@ async fn a_gap_of_several_pages_is_read_once_for_all_who_listen() {
     }
     let reads = faults.calls_of(Call::Log) - before;
     assert!(reads <= 5, "{reads} reads of four pages");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_is_no_longer_listened_to_some_time_after_its_last_listener_went() {
+    let hub = Hub::new(1);
+    let bells = [hub.node(), hub.node()];
+    let houses = two_nodes_at(bells.clone(), |_, builder| builder).await;
+    let (_ana, ben, group) = ana_and_ben(&houses).await;
+    sleep(Duration::from_secs(7)).await;
+    let with_ben = bells[1].topics();
+    assert!(with_ben.contains(&Topic::Nodes) && with_ben.len() == 3, "{with_ben:?}");
+    let memory = ben.leave();
+    sleep(Duration::from_secs(29)).await;
+    assert_eq!(bells[1].topics(), with_ben, "he may come back");
+    let (mut ben, _) = Wire::come_back(&houses[1].connector, memory).await;
+    for _ in 0..6 {
+        ben.drain_for(Duration::from_secs(20)).await;
+    }
+    assert_eq!(bells[1].topics(), with_ben, "he is here");
+    drop(ben);
+    sleep(Duration::from_secs(61)).await;
+    assert_eq!(bells[1].topics(), [Topic::Nodes].into());
+    // Who comes then hears at once all the same.
+    let mut ben = houses[1].guest("ben").await;
+    houses[0].fill(group, 1).await;
+    let heard = timeout(Duration::from_millis(200), ben.event()).await.unwrap();
+    assert_eq!(told(&heard), "new 1");
 }
 
 #[tokio::test(start_paused = true)]

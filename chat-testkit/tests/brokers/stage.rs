@@ -112,8 +112,11 @@ impl Stage {
             meta: None,
         };
         wires[0].stored(create).await;
-        // What is said before he was told of the group is in it, and not on his wire.
-        while !matches!(wires[1].next().await, ServerFrame::Inbox(inbox) if inbox.entries[0].conversation.id == group) {
+        // What is said before somebody was told of the group is in it, and not on their wire; of who made it too.
+        for wire in &mut wires {
+            let is_told =
+                |frame| matches!(frame, ServerFrame::Inbox(inbox) if inbox.entries[0].conversation.id == group);
+            while !is_told(wire.next().await) {}
         }
         let mut stage = Self {
             broker,

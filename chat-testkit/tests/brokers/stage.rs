@@ -135,28 +135,40 @@ impl Stage {
     /// Each node in turn says something.
     pub async fn say(&mut self, count: usize) {
         for n in 0..count {
-            let words = format!("word {} is said", self.said.len());
-            let mut random = [8; 10];
-            random[2..].copy_from_slice(&(self.said.len() as u64).to_be_bytes());
-            let id = CommandId::from_parts(2, random).into();
-            let system = self.engines[n % 2].system();
-            system
-                .send(self.group, id, Content::text(words.as_str()))
-                .await
-                .unwrap();
-            self.said.push(words);
+            let number = self.said.len();
+            send(&self.engines[n % 2], self.group, number).await;
+            self.said.push(words(number));
         }
     }
 
-    /// Both users hear all that was said, once and in order; how long the first and the last of them took. That nothing
-    /// comes twice, the wires see to.
-    pub async fn hear(&mut self) -> [Duration; 2] {
-        let since = Instant::now();
+    /// Both users hear all that was said, once and in order. That nothing comes twice, the wires see to.
+    pub async fn hear(&mut self) {
         let said = &self.said[self.heard..];
         let [ana, ben] = &mut self.wires;
-        let (one, other) = tokio::join!(hears(ana, said, since), hears(ben, said, since));
+        tokio::join!(hears(ana, said), hears(ben, said));
         self.heard = self.said.len();
-        [one.min(other), one.max(other)]
+    }
+
+    /// The first node says something, five times, with a pause in between, while both users hear; how long each took to the
+    /// user of that node, and to the other one. The other node says nothing: it would see what is missing before.
+    pub async fn waits(&mut self, pause: Duration) -> [Vec<Duration>; 2] {
+        let first = self.said.len();
+        assert_eq!(self.heard, first, "all that was said before was heard");
+        self.said.extend((first..first + 5).map(words));
+        let said = &self.said[first..];
+        let saying = async {
+            let mut since = Vec::new();
+            for number in first..first + said.len() {
+                since.push(Instant::now());
+                send(&self.engines[0], self.group, number).await;
+                sleep(pause).await;
+            }
+            since
+        };
+        let [ana, ben] = &mut self.wires;
+        let (since, own, other) = tokio::join!(saying, hears(ana, said), hears(ben, said));
+        self.heard = self.said.len();
+        [own, other].map(|heard| heard.iter().zip(&since).map(|(at, since)| *at - *since).collect())
     }
 
     /// Bells carry again, in both directions: what is said is heard through one, and not from the store alone.
@@ -193,18 +205,34 @@ impl Stage {
     }
 }
 
-async fn hears(wire: &mut Wire, said: &[String], since: Instant) -> Duration {
+fn words(number: usize) -> String {
+    format!("word {number} is said")
+}
+
+async fn send(engine: &Engine, group: ConversationId, number: usize) {
+    let mut random = [8; 10];
+    random[2..].copy_from_slice(&(number as u64).to_be_bytes());
+    let id = CommandId::from_parts(2, random).into();
+    let content = Content::text(words(number));
+    engine.system().send(group, id, content).await.unwrap();
+}
+
+/// When each of them was heard.
+async fn hears(wire: &mut Wire, said: &[String]) -> Vec<Instant> {
+    let mut heard = Vec::new();
     for words in said {
         loop {
-            let event = timeout(AT_MOST, wire.event()).await.expect("it is heard");
+            let event = timeout(AT_MOST, wire.event()).await;
+            let event = event.unwrap_or_else(|_| panic!("of {said:?}, {words:?} is not heard"));
             if let EventKind::MessageNew(new) = &event.kind {
                 let content = new.message.content.as_ref().unwrap();
                 assert_eq!(content.text.as_deref(), Some(words.as_str()));
                 break;
             }
         }
+        heard.push(Instant::now());
     }
-    since.elapsed()
+    heard
 }
 
 #[async_trait]

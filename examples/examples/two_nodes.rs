@@ -49,18 +49,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (ana, _) = client(&nodes[0], "ana").await?;
     let (_ben, mut updates) = client(&nodes[1], "ben").await?;
 
-    let since = Instant::now();
-    let said = ana
-        .send(lobby::id(), Content::text("hello from the other node"))
-        .await?;
-    while let Some(update) = updates.recv().await {
-        if let Update::Event(event) = update
-            && let EventKind::MessageNew(new) = event.kind
-            && event.id == said.id
-        {
-            let text = new.message.content.and_then(|content| content.text);
-            println!("ben hears {text:?} after {:?}", since.elapsed());
-            break;
+    for text in ["hello", "from", "the other node"] {
+        let since = Instant::now();
+        let said = ana.send(lobby::id(), Content::text(text)).await?;
+        while let Some(update) = updates.recv().await {
+            if let Update::Event(event) = update
+                && let EventKind::MessageNew(new) = event.kind
+                && event.id == said.id
+            {
+                let text = new.message.content.and_then(|content| content.text);
+                println!("ben hears {text:?} after {} ms", since.elapsed().as_millis());
+                break;
+            }
         }
     }
     for node in nodes {

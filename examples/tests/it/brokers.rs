@@ -1,5 +1,6 @@
 //! chat-server with a broker between its nodes: there, away, and refusing.
 
+use crate::bells;
 use crate::process::{SOON, chat, chat_server_on, free_address, get, ready};
 use crate::stores::run;
 use chat_testkit::nats::PrivateNats;
@@ -56,15 +57,7 @@ fn rings_and_starts_without(broker: &str, kind: &str, server: &Server) {
     let (mut ana, ben) = (chat("ana", here, folder.path()), chat("ben", there, folder.path()));
     ana.notes.wait_for("in Lobby");
     ben.notes.wait_for("in Lobby");
-    for number in 0..20 {
-        ana.say(&format!("number {number}"));
-        ben.output.wait_for(&format!("ana: number {number}"));
-    }
-    let (_, metrics) = get(there, "/metrics");
-    let heard = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix("chat_bells_heard_total ")?.parse::<u64>().ok());
-    assert!(heard.is_some_and(|heard| heard >= 20), "{heard:?}");
+    bells::carry(&mut ana, &ben, there);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Stories over the real binaries: chat-server and the line client, started, killed and started again.
 
+#[cfg(feature = "postgres-tests")]
+mod bells;
 #[cfg(all(feature = "nats-tests", feature = "redis-tests"))]
 mod brokers;
 mod hosts;

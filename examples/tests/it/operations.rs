@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 #[cfg(feature = "redis-tests")]
 use {
+    crate::bells::{self, measured},
     crate::process::{SOON, chat, chat_server_on, ready},
     chat_testkit::{postgres::PrivatePostgres, redis::PrivateRedis},
     std::{net::SocketAddr, ops::RangeInclusive, thread::sleep, time::Instant},
@@ -81,14 +82,12 @@ fn what_goes_on_between_nodes_is_counted_on_each() {
     let (mut ana, ben) = (chat("ana", here, folder.path()), chat("ben", there, folder.path()));
     ana.notes.wait_for("in Lobby");
     ben.notes.wait_for("in Lobby");
-    let found = measured(there, "chat_reconcile_found_total");
-    ana.say("by a bell");
-    ben.output.wait_for("ana: by a bell");
+    bells::carry(&mut ana, &ben, there);
     reaches(here, "chat_append_seconds_count", 1..=u64::MAX);
     reaches(here, "chat_bells_rung_total", 1..=u64::MAX);
-    reaches(there, "chat_bells_heard_total", 1..=u64::MAX);
     reaches(there, "chat_read_wait_seconds_count", 1..=u64::MAX);
 
+    let found = measured(there, "chat_reconcile_found_total");
     redis.kill().expect("it runs");
     ana.say("without one");
     ben.output.wait_for("ana: without one");
@@ -192,15 +191,6 @@ fn whole(series: &str) -> &str {
     let parts = ["_bucket", "_sum", "_count"].into_iter();
     let mut wholes = parts.filter_map(|part| series.strip_suffix(part));
     wholes.next().unwrap_or(series)
-}
-
-/// What a metric without labels says now.
-#[cfg(feature = "redis-tests")]
-fn measured(address: SocketAddr, name: &str) -> u64 {
-    let (_, scraped) = get(address, "/metrics");
-    let mut lines = scraped.lines();
-    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value.unwrap_or_else(|| panic!("{name} is not in:\n{scraped}"))
 }
 
 #[cfg(feature = "redis-tests")]

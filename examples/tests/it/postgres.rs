@@ -1,12 +1,14 @@
 //! chat-server on PostgreSQL: two of them on one database, and databases that cannot be used.
 
 use crate::bells;
-use crate::process::{Process, chat, chat_server_on, example, free_address, get, ready};
+use crate::process::{Process, SOON, chat, chat_server_on, example, free_address, get, ready};
 use crate::stores::{refused, run};
 use chat_testkit::postgres::PrivatePostgres;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 fn serve(url: &str, address: SocketAddr) -> Process {
     ready(&mut chat_server_on(url, &address.to_string()), address)
@@ -64,6 +66,34 @@ fn two_servers_ring_each_other_through_the_database_that_they_share() {
     let mut ana = come_in("ana", here, folder.path());
     let ben = come_in("ben", there, folder.path());
     bells::carry(&mut ana, &ben, there);
+}
+
+#[test]
+fn a_server_whose_database_stands_still_is_not_ready_until_it_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let postgres = PrivatePostgres::start().expect("PostgreSQL is on this machine");
+    let url = postgres.new_database("chat").expect("it answers");
+    let address = free_address();
+    let _server = serve(&url, address);
+    let mut ana = come_in("ana", address, folder.path());
+    let answers = |wanted: u16, why: &str| {
+        let end = Instant::now() + SOON;
+        loop {
+            let (status, said) = get(address, "/readyz");
+            if status == wanted {
+                return assert!(said.contains(why), "{said}");
+            }
+            assert!(Instant::now() < end, "it goes on to answer {status}: {said}");
+            sleep(Duration::from_millis(100));
+        }
+    };
+    postgres.freeze().expect("Linux");
+    answers(503, "the store has not answered");
+    postgres.thaw().expect("Linux");
+    answers(200, "ready");
+    ana.say("whoever was here still is");
+    ana.output.wait_for("whoever was here still is");
+    assert_eq!(ana.notes.count("the connection is gone"), 0);
 }
 
 #[test]

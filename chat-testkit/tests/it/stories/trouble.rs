@@ -194,7 +194,8 @@ async fn a_node_whose_store_is_silent_for_over_ten_seconds_is_not_ready_until_it
         sleep(Duration::from_secs(2)).await;
         for _ in 0..5 {
             assert!(house.engine.ready().is_err_and(|why| why.contains("store")));
-            sleep(Duration::from_secs(1)).await;
+            // The node cannot tell any more who is there, and asks.
+            ana.drain_for(Duration::from_secs(1)).await;
         }
         faults.calm();
         sleep(Duration::from_secs(6)).await;

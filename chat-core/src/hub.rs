@@ -122,6 +122,13 @@ impl Hub {
         }
     }
 
+    /// Nobody knows any more how far: the next listener to read says it.
+    pub(crate) fn forget_delivered_of(&self, conversation: ConversationId) {
+        if let Some(mut listeners) = self.conversations.get_mut(&conversation) {
+            listeners.delivered = None;
+        }
+    }
+
     /// The logs are others: how far they were delivered means nothing any more.
     pub(crate) fn forget_delivered(&self) {
         for mut listeners in self.conversations.iter_mut() {

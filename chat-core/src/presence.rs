@@ -42,8 +42,8 @@ pub struct PresenceTimes {
     pub lease_interval: Duration,
     /// How long a user stays online after their last connection dropped, and after their node left in good order.
     pub grace: Duration,
-    /// How long a socket may take to answer whether it lives. For so long after a node had lost its lease, who drops has no
-    /// grace: nobody knows how long ago they left.
+    /// How long a socket may take to answer whether it lives. For so long after a node stood still until its lease was
+    /// lost, who drops has no grace: nobody knows how long ago they left.
     pub answer: Duration,
 }
 
@@ -101,6 +101,8 @@ pub struct Presence {
     /// So many bytes of users go into one bell.
     part_bytes: usize,
     clock: StoreClock,
+    /// When something happened last; at rest it is every `lease_interval`.
+    last: Instant,
     own: Own,
     lease: OwnLease,
     answer: Answer,
@@ -138,7 +140,7 @@ struct OwnLease {
     /// Since when the lease is known to hold; nobody answered for this node's sockets later than that.
     renewed: Timestamp,
     standing: Standing,
-    /// Until then it is not known who is still there: the lease was lost, or has been back for a short while only.
+    /// Until then it is not known who is still there: this node stood still.
     doubted_until: Option<Instant>,
     /// Whether leases were read at all.
     has_read: bool,
@@ -174,6 +176,7 @@ impl Presence {
                 late: Duration::ZERO,
             },
             part_bytes,
+            last: now,
             own: Own::default(),
             lease: OwnLease {
                 renew_at: now,
@@ -271,6 +274,8 @@ impl Presence {
 
     /// Everything that is due at `now`.
     fn pass_time(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let pause = now.saturating_duration_since(std::mem::replace(&mut self.last, now));
+        let was_lost = self.lease.has_read && !self.is_verified();
         while let Some(user) = self.own.expired(now) {
             self.own_changed(user, false, now, effects);
         }
@@ -283,11 +288,17 @@ impl Presence {
         }
         if matches!(self.lease.standing, Standing::Holds(until) if until <= now) {
             self.lease.standing = Standing::Lost;
-            self.lease.renew_at = self.lease.renew_at.max(now + LEASE_RETRY);
             effects.push(Effect::Verified(false));
         }
-        if self.lease.has_read && !self.is_verified() {
-            self.lease.doubted_until = Some(now + self.times.answer);
+        // Without the store alone the sockets were watched all the time, and whoever drops has their grace.
+        let stood_still = pause >= self.times.lease_interval + LEASE_RETRY;
+        if stood_still && self.lease.has_read && !self.is_verified() {
+            if was_lost {
+                effects.push(Effect::Verified(false));
+            }
+            self.lease.renew_at = self.lease.renew_at.max(now + LEASE_RETRY);
+            // Sockets are asked after a second, and the answer takes its time.
+            self.lease.doubted_until = Some(now + 2 * LEASE_RETRY + self.times.answer);
         }
         if self.lease.renew_at <= now {
             self.lease.renew_at = now + self.times.lease_interval;
@@ -372,6 +383,8 @@ impl Presence {
         let until = from + self.times.lease_ttl;
         if until > now {
             self.lease.standing = Standing::Holds(until);
+        } else {
+            self.lease.renew_at = now + LEASE_RETRY;
         }
         if self.is_verified() && !was {
             effects.push(Effect::Verified(true));

@@ -18,6 +18,8 @@ pub(crate) struct Heartbeat {
     timeout: Duration,
     heard: Instant,
     asked: Option<Instant>,
+    /// When to ask whatever is heard until then.
+    ask_at: Option<Instant>,
     /// Since when silence does not count.
     held: Option<Instant>,
 }
@@ -29,6 +31,7 @@ impl Heartbeat {
             timeout,
             heard: now,
             asked: None,
+            ask_at: None,
             held: None,
         }
     }
@@ -58,9 +61,10 @@ impl Heartbeat {
         self.asked = None;
     }
 
-    /// Asks now, whenever the peer was heard last: its answer has the time that every answer has.
-    pub(crate) fn ask(&mut self, now: Instant) {
-        self.asked.get_or_insert(now);
+    /// Asks after this time, whatever is heard until then; the answer has the time that every answer has.
+    pub(crate) fn ask_after(&mut self, time: Duration, now: Instant) {
+        self.asked = None;
+        self.ask_at = Some(now + time);
     }
 
     /// What is due now. A peer is dead only after it was asked: a process that slept through both times asks first.
@@ -71,13 +75,14 @@ impl Heartbeat {
         if self.asked.is_some() {
             return Some(Beat::Dead);
         }
+        self.ask_at = None;
         self.asked = Some(now);
         Some(Beat::Ping)
     }
 
     pub(crate) fn deadline(&self) -> Instant {
         match self.asked {
-            None => self.heard + self.interval,
+            None => self.ask_at.unwrap_or(self.heard + self.interval),
             Some(asked) => asked + self.timeout,
         }
     }

@@ -20,6 +20,9 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+/// So long after a doubt what is read may have been sent before it.
+const DOUBTED_FOR: Duration = Duration::from_secs(1);
+
 /// What happens to a session.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
@@ -45,7 +48,8 @@ pub enum Input {
     /// does not count meanwhile: the peer may not have been asked yet, or its answer was not read. A caller that says
     /// so closes by itself when the socket makes no progress.
     Held(bool),
-    /// Nothing that was heard of the peer counts any more, as after this process stood still: it is asked at once.
+    /// Nothing that was heard of the peer counts any more, as after this process stood still: it is asked in a second, when
+    /// what it had sent before has been read.
     Doubted,
     /// Time has passed.
     Tick,
@@ -158,8 +162,7 @@ impl ServerSession {
             Input::Held(held) => self.heartbeat.hold(held, now),
             Input::Doubted => {
                 if matches!(self.phase, Phase::Resuming { .. } | Phase::Resumed) {
-                    self.heartbeat.ask(now);
-                    out.push(Effect::Send(ServerFrame::Ping));
+                    self.heartbeat.ask_after(DOUBTED_FOR, now);
                 }
             }
             Input::Tick => self.tick(now, out),

@@ -21,8 +21,9 @@ use tokio::time::{Instant, sleep};
 /// Bells that are rung in one call.
 const AT_ONCE: usize = 256;
 
-/// Bells with events that wait in one conversation. They may be long, and many conversations may wait for one store.
-const HEARD_MAX: usize = 32;
+/// Where so much waits in one conversation, bells with events do not: they may be long, and many conversations may wait for
+/// one store.
+const HEARD_MAX: usize = 256;
 
 /// Something to ring.
 #[derive(Debug, PartialEq)]

@@ -237,7 +237,7 @@ impl Task {
             let Some((events, head)) = read else { return true };
             let Some(last) = events.last().map(Event::position) else {
                 if head.seq < delivered.seq {
-                    self.distrust(head);
+                    self.distrust(Some(head));
                 }
                 return true;
             };
@@ -266,7 +266,7 @@ impl Task {
         match inner.read(inner.store.log(query)).await {
             Ok(LogRead::Page(page)) => {
                 if page.after != position.tag {
-                    self.distrust(page.head);
+                    self.distrust(Some(page.head));
                     return Ok(None);
                 }
                 let events = page.items.into_iter().filter_map(|item| match item {
@@ -276,7 +276,7 @@ impl Task {
                 Ok(Some((events.collect(), page.head)))
             }
             Ok(LogRead::Ahead | LogRead::TooOld | LogRead::NotFound) => {
-                self.distrust(Position::START);
+                self.distrust(None);
                 Ok(None)
             }
             Err(error) => {
@@ -286,13 +286,17 @@ impl Task {
         }
     }
 
-    /// The log is not the one that was delivered: every session reads it again from where it stands.
-    fn distrust(&self, head: Position) {
+    /// The log is not the one that was delivered, and ends here, if that is known: every session reads it again from where it
+    /// stands.
+    fn distrust(&self, head: Option<Position>) {
         tracing::warn!(conversation = %self.conversation, "the log went another way");
         let Some((receivers, _)) = self.inner.hub.receivers(self.conversation) else {
             return;
         };
-        self.inner.hub.delivered(self.conversation, head);
+        match head {
+            Some(head) => self.inner.hub.delivered(self.conversation, head),
+            None => self.inner.hub.forget_delivered_of(self.conversation),
+        }
         for session in receivers.iter() {
             session.distrust(self.conversation);
         }
@@ -321,11 +325,12 @@ impl Task {
             }
             if !follows {
                 // A log that has become shorter, or went another way: the log itself tells.
-                self.distrust(last);
+                self.distrust(Some(last));
                 inner.poke_local(concerned(&events));
                 return false;
             }
             if first > delivered.seq.next() {
+                inner.poke_local(concerned(&events));
                 return true;
             }
             if origin == Origin::Elsewhere && first == delivered.seq.next() && is_chain(delivered, &events) {

@@ -290,8 +290,7 @@ impl Feed {
             Some(last) if to.seq >= last => PageEnd::Ended,
             _ => {
                 // A first listener again: delivery begins here, if nobody has said where.
-                self.inner.hub.delivered_at_least(conversation, page.head);
-                PageEnd::More(page.head)
+                PageEnd::More(self.inner.hub.delivered_at_least(conversation, page.head))
             }
         };
         let empty = page.items.is_empty();
@@ -311,6 +310,7 @@ impl Feed {
         match self.entries_of(&[conversation]).await.pop() {
             Some(entry) => {
                 let head = entry.head;
+                self.inner.hub.delivered_at_least(conversation, head);
                 self.session.visible_from(conversation, Visible::of_entry(&entry).from);
                 self.send_reset(Some(conversation), reason, Some(entry));
                 self.session.place(conversation, head, head);

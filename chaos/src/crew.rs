@@ -35,6 +35,8 @@ pub struct Orders {
     pub seed: u64,
     /// The mean wait of a device between two acts.
     pub pace_ms: u64,
+    /// For how long at the most a connection lasts.
+    pub stays_ms: Option<u64>,
     /// Whether outboxes are in files, and survive a kill.
     pub files: bool,
     /// Whether there are outboxes to go on with.

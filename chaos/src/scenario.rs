@@ -58,6 +58,7 @@ async fn rolling(setting: &Setting, seed: u64) -> Result<Report, Problem> {
     // Light clients: four to a group, and each writes every few seconds.
     let setting = Setting {
         pace_ms: 10_000,
+        stays_ms: None,
         files: false,
         ..setting.clone()
     };
@@ -103,6 +104,7 @@ async fn storm(setting: &Setting, seed: u64) -> Result<Report, Problem> {
     let setting = Setting {
         nodes: 2,
         pace_ms: 1_000,
+        stays_ms: None,
         files: false,
         writers_apart: true,
         ..setting.clone()

@@ -43,6 +43,8 @@ pub struct Setting {
     pub processes: usize,
     /// The mean wait of a client between two acts.
     pub pace_ms: u64,
+    /// For how long at the most a client stays with a node, as phones change their networks; for as long as it can if none.
+    pub stays_ms: Option<u64>,
     /// Whether outboxes are in files.
     pub files: bool,
     /// Whether those who found conversations are a process of their own, and reach the nodes without links.
@@ -118,6 +120,7 @@ impl Stage {
                 seats,
                 seed: random.bits(),
                 pace_ms: setting.pace_ms,
+                stays_ms: setting.stays_ms,
                 files: setting.files,
                 keeps_outbox: false,
                 founds: true,

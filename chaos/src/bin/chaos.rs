@@ -91,6 +91,7 @@ async fn prove(options: Options) -> Result<(), Problem> {
         processes: 4,
         // Two thirds of the clients may hang on one node that stands still: the others are to be enough for the bar.
         pace_ms: 250,
+        stays_ms: Some(30_000),
         files: true,
         writers_apart: false,
         loses_acked: options.planted,

@@ -54,7 +54,7 @@ impl Device {
             false => Outbox::memory(),
         };
         let history = Arc::new(Writer::open(&path)?);
-        let links = Links::new(orders.links.clone(), random.fork(), history.clone());
+        let links = Links::new(orders.links.clone(), orders.stays_ms, random.fork(), history.clone());
         let codec = if seat.device == 0 {
             Codec::Json
         } else {

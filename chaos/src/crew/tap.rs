@@ -12,22 +12,28 @@ use chat_client::protocol::id::{CommandId, ConversationId};
 use chat_client::{Codec, ConnectError, Connector, Pipe, PipeLost, PipeReceiver, PipeSender, Received, WsConnector};
 use chat_testkit::Random;
 use std::collections::{HashMap, VecDeque};
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 
-/// Every connection takes a link by chance: no session sticks to a node.
+/// Every connection takes a link by chance: no session sticks to a node. Nor does it stay: after nodes were killed in turn
+/// all clients would be with the one that was not.
 pub(super) struct Links {
     ways: Vec<SocketAddr>,
+    stays_ms: Option<u64>,
     random: Mutex<Random>,
     history: Arc<Writer>,
     connections: AtomicU64,
 }
 
 impl Links {
-    pub fn new(ways: Vec<SocketAddr>, random: Random, history: Arc<Writer>) -> Self {
+    pub fn new(ways: Vec<SocketAddr>, stays_ms: Option<u64>, random: Random, history: Arc<Writer>) -> Self {
         Self {
             ways,
+            stays_ms,
             random: Mutex::new(random),
             history,
             connections: AtomicU64::new(0),
@@ -38,9 +44,10 @@ impl Links {
 #[async_trait]
 impl Connector for Links {
     async fn connect(&self, codec: Codec) -> Result<Pipe, ConnectError> {
-        let way = {
+        let (way, stays) = {
             let mut random = self.random.lock().expect("no panic while the lock is held");
-            self.ways[random.below(0..self.ways.len() as u64) as usize]
+            let stays = self.stays_ms.map(|most| random.below(most / 4..most));
+            (self.ways[random.below(0..self.ways.len() as u64) as usize], stays)
         };
         let pipe = WsConnector::new(&format!("ws://{way}/chat"))?.connect(codec).await?;
         let ear = Ear {
@@ -56,6 +63,7 @@ impl Connector for Links {
             }),
             receiver: Box::new(Listening {
                 inner: pipe.receiver,
+                until: stays.map(|stays| Instant::now() + Duration::from_millis(stays)),
                 ear,
             }),
         })
@@ -82,13 +90,25 @@ impl PipeSender for Speaking {
 
 struct Listening {
     inner: Box<dyn PipeReceiver>,
+    /// Then the client goes elsewhere.
+    until: Option<Instant>,
     ear: Ear,
 }
 
 #[async_trait]
 impl PipeReceiver for Listening {
     async fn recv(&mut self) -> Received {
-        let received = self.inner.recv().await;
+        let moves = async {
+            match self.until {
+                Some(until) => sleep_until(until).await,
+                None => pending().await,
+            }
+        };
+        let received = tokio::select! {
+            biased;
+            received = self.inner.recv() => received,
+            () = moves => Received::Closed(None),
+        };
         if let Received::Frame(frame) = &received {
             self.ear.heard(frame);
         }

@@ -100,6 +100,8 @@ pub struct Limits {
     pub topic_linger: Duration,
     /// Bells waiting for the backplane (4,096); more are dropped and counted: reconcile heals.
     pub bell_queue_max: usize,
+    /// Bytes of the bells waiting for the backplane (16 MiB); as above.
+    pub bell_queue_bytes_max: usize,
     /// Bytes of a bell (48 KiB), or fewer when the backplane carries fewer: a larger batch rings with its head alone,
     /// signals and lists of users ring in parts, and display data that does not fit is told on this node alone.
     pub bell_bytes_max: usize,
@@ -150,6 +152,7 @@ impl Default for Limits {
             topics: 1_024,
             topic_linger: Duration::from_secs(30),
             bell_queue_max: 4_096,
+            bell_queue_bytes_max: 16 * 1024 * 1024,
             bell_bytes_max: 48 * 1024,
             drain_spread: Duration::from_secs(5),
         }

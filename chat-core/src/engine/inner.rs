@@ -27,7 +27,7 @@ use chat_protocol::signal::{DisplaySignal, PresenceSignal, Signal};
 use dashmap::DashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -57,6 +57,8 @@ pub(crate) struct Inner {
     session_reads: Semaphore,
     pub(crate) bell_codec: BellCodec,
     pub(super) rings: mpsc::Sender<Ring>,
+    /// Bytes of what waits in `rings`.
+    pub(crate) ring_bytes: AtomicUsize,
     /// Whether this node hears itself through the backplane.
     pub(crate) echo: Echo,
     committed: mpsc::Sender<Event>,
@@ -134,6 +136,7 @@ impl Inner {
             formats: Formats::default(),
             active: DashMap::new(),
             rings,
+            ring_bytes: AtomicUsize::new(0),
             echo: Echo::default(),
             committed,
             presence_moved: Notify::new(),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chat_protocol::event::Event;
 use chat_protocol::id::{ConversationId, NUMBER_MAX, Position, Seq, SessionId, Tag, Timestamp, UserId};
 use chat_protocol::signal::Signal;
+use std::sync::atomic::Ordering;
 
 impl Inner {
     /// The events of one batch; where the backplane is not meant to carry them, only where they end.
@@ -95,7 +96,10 @@ impl Inner {
 
     /// Rings without waiting; what finds no room is dropped and counted, and reconcile heals it.
     fn ring(&self, ring: Ring) {
-        if self.rings.try_send(ring).is_err() {
+        let bytes = ring.bytes();
+        let waiting = self.ring_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if waiting + bytes > self.limits.bell_queue_bytes_max || self.rings.try_send(ring).is_err() {
+            self.ring_bytes.fetch_sub(bytes, Ordering::Relaxed);
             metrics::counter!("chat_bells_dropped_total").increment(1);
         }
     }

@@ -14,6 +14,7 @@ use chat_protocol::id::{ConversationId, NodeId, Position};
 use chat_protocol::signal::{DisplaySignal, Signal, SignalKey};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -34,10 +35,22 @@ pub(crate) enum Ring {
     Head(ConversationId, Position),
 }
 
+impl Ring {
+    /// What it keeps while it waits; a head is small.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Sealed(_, bell) => bell.len(),
+            Self::Head(..) => 0,
+        }
+    }
+}
+
 /// Rings what this node has to say, in order: all that came while the last call was under way goes with the next.
 pub(crate) async fn publish(inner: Arc<Inner>, mut rings: mpsc::Receiver<Ring>) {
     let mut waiting = Vec::new();
     while rings.recv_many(&mut waiting, AT_ONCE).await > 0 {
+        let bytes = waiting.iter().map(Ring::bytes).sum();
+        inner.ring_bytes.fetch_sub(bytes, Ordering::Relaxed);
         without_older_heads(&mut waiting);
         let sealed = waiting.drain(..).filter_map(|ring| match ring {
             Ring::Sealed(topic, bell) => Some((topic, bell)),

@@ -11,7 +11,7 @@ use chat_core::message::Content;
 use chat_core::signal::Signal;
 use chat_core::{Builder, Limits};
 use chat_store_memory::MemoryStore;
-use chat_testkit::backplane::{Faults, Hub, InProcessBackplane};
+use chat_testkit::backplane::{Faults, Hub, InProcessBackplane, Tally};
 use chat_testkit::failing_store::Call;
 use chat_testkit::transport::Dial;
 use chat_testkit::wire::{Wire, events};
@@ -70,6 +70,16 @@ async fn both_write(hub: &Hub, houses: &[House; 2], within: Duration) {
 async fn users_of_two_nodes_see_one_order_at_once() {
     let hub = Hub::new(1);
     both_write(&hub, &two_nodes(&hub).await, Duration::ZERO).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bells_that_find_no_room_cost_seconds_and_nothing_else() {
+    let hub = Hub::new(1);
+    let mut limits = Limits::default();
+    limits.bell_queue_bytes_max = 0;
+    let houses = two_nodes_with(&hub, |_, builder| builder.limits(limits.clone())).await;
+    both_write(&hub, &houses, Duration::from_secs(7)).await;
+    assert_eq!(hub.tally(), Tally::default(), "nothing was rung");
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,6 @@ mod plain;
 mod reads;
 mod writes;
 
-use crate::figures;
 use crate::report::Report;
 use place::Place;
 use std::error::Error;
@@ -119,12 +118,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         .enable_all()
         .build()?;
     let report = runtime.block_on(measure(options))?;
-    figures::print(&if options.json {
-        report.json().to_string()
-    } else {
-        report.table()
-    })?;
-    Ok(())
+    Ok(report.print(options.json)?)
 }
 
 async fn measure(options: &Options) -> Result<Report, Failure> {

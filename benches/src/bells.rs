@@ -127,12 +127,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         notes: Vec::new(),
         rows,
     };
-    figures::print(&if options.json {
-        report.json().to_string()
-    } else {
-        report.table()
-    })?;
-    Ok(())
+    Ok(report.print(options.json)?)
 }
 
 fn alone(ours: f64) -> Sample {

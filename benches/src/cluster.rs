@@ -108,12 +108,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         notes: vec![("best of queued", format!("{:.0} deliveries/s", best.per_second))],
         rows: rows.collect(),
     };
-    figures::print(&if options.json {
-        report.json().to_string()
-    } else {
-        report.table()
-    })?;
-    Ok(())
+    Ok(report.print(options.json)?)
 }
 
 fn sample<const N: usize>(round: &[[Figures; N]; KINDS.len()], load: usize, read: fn(&Figures) -> f64) -> Sample {

@@ -1,8 +1,9 @@
 //! The figures as a table and as JSON.
 
-use crate::figures::{median, shown};
+use crate::figures::{self, median, shown};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
+use std::io;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,7 +137,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub fn table(&self) -> String {
+    pub fn print(&self, as_json: bool) -> io::Result<()> {
+        figures::print(&if as_json { self.json().to_string() } else { self.table() })
+    }
+
+    fn table(&self) -> String {
         let mut out = format!("{}\n", self.title);
         for (name, note) in &self.notes {
             let _ = writeln!(out, "{name}: {note}");
@@ -176,7 +181,7 @@ impl Report {
         out
     }
 
-    pub fn json(&self) -> Value {
+    fn json(&self) -> Value {
         let notes: Map<String, Value> = self
             .notes
             .iter()

@@ -21,14 +21,21 @@ use chat_core::store::{Append, Appended, StoreError};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Batches of all lanes that go alone at the same time, each on a connection of the pool: it has others for readers.
 pub(super) const ALONE_MAX: usize = 4;
 
-/// A batch that goes alone is tried so often when it was the victim of a deadlock or of another's commit.
+/// A batch that goes alone is tried so often when it waited too long for a lock or met another's commit.
 const ATTEMPTS: u32 = 3;
+
+/// And so often when it was the victim of a deadlock, which ends as soon as the other one goes on.
+const ATTEMPTS_AS_VICTIM: u32 = 10;
+
+/// Before the first, the second, … other attempt.
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct Commit {
     shared: Arc<Shared>,
@@ -196,8 +203,10 @@ async fn alone_in(shared: &Shared, batch: &Append) -> Answer<Appended> {
         let mut session = shared.read_once().await?;
         match with_locks(shared, &mut session, &[batch], Elsewhere::Wait).await {
             Ok(mut answers) => return answers.pop().flatten().ok_or_else(group::no_answer),
-            Err(error) if attempt < ATTEMPTS && is_race(&error) => {
+            Err(error) if attempt < attempts(&error) => {
                 tracing::debug!(%error, "a batch alone met another transaction");
+                drop(session);
+                sleep(attempt * ATTEMPT_PAUSE).await;
                 attempt += 1;
             }
             Err(error) if batch.items.len() > 1 && is_rolled_back(&error) => {
@@ -255,10 +264,14 @@ fn is_rolled_back(error: &StoreError) -> bool {
     refusal_of_server(error).is_some() || is_stale(error)
 }
 
-/// A deadlock, or somebody who made the same, went on in between, or holds the conversation for long.
-fn is_race(error: &StoreError) -> bool {
-    let code = refusal_of_server(error);
-    matches!(code.as_deref(), Some("40P01" | "40001" | "23505" | "55P03")) || is_stale(error)
+/// How often it is tried after a deadlock, or somebody who made the same, went on in between, or holds the conversation for long.
+fn attempts(error: &StoreError) -> u32 {
+    match refusal_of_server(error).as_deref() {
+        Some("40P01") => ATTEMPTS_AS_VICTIM,
+        Some("40001" | "23505" | "55P03") => ATTEMPTS,
+        _ if is_stale(error) => ATTEMPTS,
+        _ => 1,
+    }
 }
 
 /// Judges messages and writes what is true; `None` for a batch that has to wait for the next round.
@@ -407,7 +420,6 @@ mod tests {
     use chat_core::message::Content;
     use chat_core::store::{Actor, AppendItem, Secret};
     use sqlx::{AssertSqlSafe, Executor};
-    use std::time::Duration;
     use tokio::time::sleep;
     use uuid::Uuid;
 
@@ -489,7 +501,11 @@ mod tests {
             drop(host);
         };
         let (refused, ()) = tokio::join!(waiting, meanwhile);
-        assert!(is_race(&refused.unwrap_err()), "and everything was rolled back");
+        assert_eq!(
+            attempts(&refused.unwrap_err()),
+            ATTEMPTS,
+            "and everything was rolled back"
+        );
         let again = with_locks(&store.shared, &mut session, &together, Elsewhere::Wait).await;
         assert!(again.unwrap().iter().flatten().all(|answer| answer.outcomes[0].is_ok()));
     }
@@ -503,7 +519,7 @@ mod tests {
         let judged = judge_all(&mut session, &[&message(group, "late")]).await.unwrap();
         store.append(message(group, "meanwhile")).await.unwrap();
         let error = judged.writes.write(&mut session).await.unwrap_err();
-        assert!(is_race(&error), "{error}");
+        assert!(attempts(&error) > 1, "{error}");
     }
 
     /// Settles every group, as if nobody knew what became of it.

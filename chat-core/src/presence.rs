@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// A node that is asked for all of its users answers at most once in this time: all nodes hear the answer.
 const ANSWER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After a failure the lease is tried again so soon; and after it was lost, so that sockets that died meanwhile are found
+/// After a failure the lease is tried again so soon; and after this node stood still, so that sockets that died meanwhile are found
 /// before others believe this node again.
 const LEASE_RETRY: Duration = Duration::from_secs(1);
 
